@@ -1,0 +1,64 @@
+"""Writing what a command makes: refuse to replace, and leave nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tfcyclegan3d import errors
+
+
+@contextmanager
+def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...] = ("*",)) -> Iterator[Path]:
+    """Give a temporary folder whose files move into ``folder`` once the block ends without an error.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where the files are to end; made where it is missing, with its parents.
+    overwrite : bool
+        Whether a file of the same name in ``folder`` may be replaced. Other files there are left alone.
+    writes : tuple of str
+        Glob patterns of the files the command writes: a match already in ``folder`` is an error at once, before the
+        work, unless ``overwrite``.
+
+    Raises
+    ------
+    OutputExistsError, OutputError
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise errors.OutputError(folder, "a file of that name is in the way of the folder")
+    taken = next((path for pattern in writes for path in sorted(folder.glob(pattern))), None)
+    if taken is not None and not overwrite:
+        raise errors.OutputExistsError(taken)
+    made = _make_folders(folder)
+    scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+    try:
+        yield scratch
+        for path in sorted(scratch.iterdir()):
+            target = folder / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(path, target)
+    except OSError as error:
+        raise errors.OutputError(folder, error.strerror or error) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        for parent in made:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder and its parents; return those that were missing, innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.OutputError(folder, error.strerror or error) from error
+    return missing

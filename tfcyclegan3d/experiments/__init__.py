@@ -1,0 +1,1 @@
+"""Whole experiments: the demo and, later, the paper's."""

@@ -1,0 +1,1 @@
+"""Segment whole stacks with a trained network."""

@@ -1,0 +1,1 @@
+"""Train networks: one step file per method, one loop for all."""
