@@ -40,16 +40,20 @@ class UnreadableFileError(UserError):
     """A file that is there but cannot be decoded (truncated, damaged, or another format)."""
 
     def __init__(self, path: str | Path, reason: object) -> None:
-        super().__init__(f"{path}: cannot be read as a TIFF stack ({reason})",
-                         "copy it again from its source, or open it in Fiji and save it as TIFF")
+        super().__init__(
+            f"{path}: cannot be read as a TIFF stack ({reason})",
+            "copy it again from its source, or open it in Fiji and save it as TIFF",
+        )
 
 
 class AxesError(UserError):
     """Axes that are unknown, ambiguous, or lack one of Z, Y, X."""
 
     def __init__(self, path: str | Path, found: str, shape: tuple[int, ...], reason: str, remedy: str = "") -> None:
-        super().__init__(f"{path}: found axes {found} of shape {shape}, {reason}",
-                         remedy or "say what they are, for example --axes ZYX or --axes ZCYX")
+        super().__init__(
+            f"{path}: found axes {found} of shape {shape}, {reason}",
+            remedy or "say what they are, for example --axes ZYX or --axes ZCYX",
+        )
 
 
 class VolumeContentError(UserError):
@@ -63,16 +67,20 @@ class ChannelError(UserError):
     """A number of channels that does not fit the classes."""
 
     def __init__(self, name: str | Path, n_channels: int, wanted: str) -> None:
-        super().__init__(f"{name}: has {n_channels} channel{'s' if n_channels != 1 else ''}, {wanted}",
-                         "choose channels with --channels (for example --channels 0,1) or name the classes with --classes")
+        super().__init__(
+            f"{name}: has {n_channels} channel{'s' if n_channels != 1 else ''}, {wanted}",
+            "choose channels with --channels (for example --channels 0,1) or name the classes with --classes",
+        )
 
 
 class ShapeMismatchError(UserError):
     """Two volumes that should lie on one grid and do not."""
 
     def __init__(self, one: str, one_shape: tuple[int, ...], other: str, other_shape: tuple[int, ...]) -> None:
-        super().__init__(f"{one} has shape {one_shape} but {other} has shape {other_shape}",
-                         "give files that belong together, in the same order")
+        super().__init__(
+            f"{one} has shape {one_shape} but {other} has shape {other_shape}",
+            "give files that belong together, in the same order",
+        )
 
 
 class OptionError(UserError):
@@ -120,5 +128,7 @@ class OutputError(UserError):
 class ModelError(UserError):
     """A path that is no trained model, or a model that does not fit the stack."""
 
-    def __init__(self, path: str | Path, reason: str, remedy: str = "give a run folder written by 'tfcyclegan3d train'") -> None:
+    def __init__(
+        self, path: str | Path, reason: str, remedy: str = "give a run folder written by 'tfcyclegan3d train'"
+    ) -> None:
         super().__init__(f"{path}: {reason}", remedy)

@@ -1,4 +1,4 @@
-"""The entry points ``tfcyclegan3d`` and ``tfcyclegan3d-train``: find the command, run it, turn errors into exit statuses.
+"""The entry points ``tfcyclegan3d`` and ``tfcyclegan3d-train``: run a command, turn errors into exit statuses.
 
 Only the standard library is imported here and at the top of the command files, so that ``--help`` answers at once.
 """
@@ -40,8 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_command(commands: argparse._SubParsersAction, name: str) -> None:
     module = importlib.import_module(f"tfcyclegan3d.cli.{name}")
-    command = commands.add_parser(name, help=module.SUMMARY, description=module.SUMMARY + ".", epilog=f"example: {module.EXAMPLE}",
-                                  formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    command = commands.add_parser(
+        name,
+        help=module.SUMMARY,
+        description=module.SUMMARY + ".",
+        epilog=f"example: {module.EXAMPLE}",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     module.add_arguments(command)
     command.add_argument("--seed", type=int, default=0, help="seed of everything random")
     command.add_argument("--overwrite", action="store_true", help="replace what exists")
@@ -51,7 +56,7 @@ def _add_command(commands: argparse._SubParsersAction, name: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 our fault, 2 the user's input, 3 untrusted, 130 interrupted."""
+    """Run one command and return its exit status: 0 done, 2 the user's input, 3 untrusted, 130 interrupted."""
     options = build_parser().parse_args(arguments)
     level = logging.DEBUG if options.debug else logging.WARNING if options.quiet else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(message)s")

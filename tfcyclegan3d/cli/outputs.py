@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -44,7 +43,7 @@ def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...] = 
             target = folder / path.name
             if target.is_dir():
                 shutil.rmtree(target)
-            os.replace(path, target)
+            path.replace(target)
     except OSError as error:
         raise errors.OutputError(folder, error.strerror or error) from error
     finally:

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from tfcyclegan3d.cli import main as command_line
+from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, load_prior, save_prior
+from tfcyclegan3d.volumes import Volume, read_volume, write_volume
+
+
+@pytest.fixture
+def synthesize(monkeypatch):
+    monkeypatch.setattr(command_line, "COMMANDS", ("synthesize",))
+    return lambda *arguments: command_line.main(["synthesize", *map(str, arguments)])
+
+
+def test_masks_objects_prior_and_picture_are_written(synthesize, tmp_path, capsys):
+    assert synthesize("--shape", "20,90,100", "--count", 2, "-o", tmp_path / "out", "--quiet") == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["mask_000.tif", "mask_001.tif", "masks.png", "objects_000.tif", "objects_001.tif", "prior.json"]
+    masks = [read_volume(tmp_path / "out" / f"mask_00{index}.tif") for index in (0, 1)]
+    objects = [read_volume(tmp_path / "out" / f"objects_00{index}.tif") for index in (0, 1)]
+    for mask, numbered in zip(masks, objects, strict=True):
+        assert mask.array.shape == (20, 90, 100, 2)
+        assert mask.array.dtype == np.uint8
+        assert set(np.unique(mask.array)) == {0, 255}
+        assert ((numbered.array > 0) == (mask.array == 255)).all()
+        assert numbered.array.max() > 1
+    assert (masks[0].array != masks[1].array).any()
+    assert load_prior(tmp_path / "out" / "prior.json") == NUCLEI_AND_GOLGI
+    assert (tmp_path / "out" / "masks.png").read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert "mask_001.tif: 20 x 90 x 100" in printed
+    assert "golgi" in printed
+
+
+def test_the_same_seed_writes_the_same_masks(synthesize, tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        synthesize("--shape", "12,60,60", "-o", tmp_path / name, "--seed", seed, "--quiet")
+    first, again, other = (read_volume(tmp_path / name / "objects_000.tif").array for name in "abc")
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_a_mask_has_the_shape_and_voxel_size_of_the_stack_it_is_like(synthesize, tmp_path):
+    (tmp_path / "images").mkdir()
+    for name, shape in (("one", (10, 40, 50)), ("two", (12, 60, 30))):
+        stack = Volume(np.ones((*shape, 2), np.uint8), (2.0, 0.5, 0.5))
+        write_volume(tmp_path / "images" / f"{name}.tif", stack)
+    assert synthesize("--like", tmp_path / "images", "--classes", "nuclei", "-o", tmp_path / "out", "--quiet") == 0
+    first, second = (read_volume(tmp_path / "out" / f"mask_00{index}.tif") for index in (0, 1))
+    assert first.array.shape == (10, 40, 50, 1)
+    assert second.array.shape == (12, 60, 30, 1)
+    assert first.voxel_size_um == pytest.approx((2.0, 0.5, 0.5))
+
+
+def test_a_prior_of_ones_own_is_drawn(synthesize, tmp_path):
+    save_prior(NUCLEI_AND_GOLGI.scaled(3), tmp_path / "mine.yaml")
+    synthesize("--shape", "20,80,80", "--prior", tmp_path / "mine.yaml", "-o", tmp_path / "out", "--quiet")
+    assert load_prior(tmp_path / "out" / "prior.json") == NUCLEI_AND_GOLGI.scaled(3)
+    numbers = read_volume(tmp_path / "out" / "objects_000.tif").array
+    assert 40 <= numbers.max() <= 70
+
+
+def test_nothing_existing_is_replaced_unless_asked(synthesize, tmp_path, capsys):
+    arguments = ("--shape", "8,30,30", "-o", tmp_path / "out", "--quiet")
+    synthesize(*arguments)
+    before = (tmp_path / "out" / "objects_000.tif").read_bytes()
+    capsys.readouterr()
+    assert synthesize(*arguments, "--seed", 5) == 2
+    message = capsys.readouterr().err
+    assert "exists already" in message
+    assert message.count("\n") == 1
+    assert (tmp_path / "out" / "objects_000.tif").read_bytes() == before
+    assert synthesize(*arguments, "--seed", 5, "--overwrite") == 0
+    assert (tmp_path / "out" / "objects_000.tif").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--shape", "8,30,30", "--count", "0"), "--count"),
+        (("--like", "nowhere.tif"), "nowhere.tif"),
+        (("--like", "nowhere.tif", "--count", "2"), "leave it out with --like"),
+        (("--shape", "8,30,30", "--classes", "er"), "'er' is not described"),
+        (("--shape", "8,30,30", "--classes", ","), "no class to draw"),
+        (("--shape", "8,30,30", "--seed", "-1"), "--seed"),
+        (("--shape", "8,30,30", "--prior", "nowhere.json"), "nowhere.json"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_writes_nothing(synthesize, tmp_path, capsys, arguments, said):
+    assert synthesize(*arguments, "-o", tmp_path / "out") == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--shape", "8,30"), ("--shape", "0,3,3"), ("--shape", "a,b,c"), (), ("--shape", "8,8,8", "--like", "a.tif")],
+)
+def test_an_option_that_cannot_be_parsed_ends_with_status_two(synthesize, tmp_path, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        synthesize(*arguments, "-o", tmp_path / "out")
+    assert stopped.value.code == 2

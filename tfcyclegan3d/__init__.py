@@ -1,0 +1,84 @@
+"""Label-free segmentation of organelles in 3D fluorescence microscopy.
+
+The public names below load when first used: importing the package, or asking a command for help, loads no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tfcyclegan3d.version import __version__
+
+if TYPE_CHECKING:
+    from tfcyclegan3d import presets
+    from tfcyclegan3d.config import Config
+    from tfcyclegan3d.evaluation.overlap import evaluate
+    from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
+    from tfcyclegan3d.synthesis.masks import SyntheticMasks, synthesize_masks
+    from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, ObjectPrior, Prior, load_prior, prior_for
+    from tfcyclegan3d.synthesis.simulation import SimulatedStack, simulate_stack
+    from tfcyclegan3d.thresholding import otsu_mask
+    from tfcyclegan3d.training.run import Run, train
+    from tfcyclegan3d.volumes import Volume, read_volume, write_volume
+
+_HOMES = {
+    "Config": "config",
+    "NUCLEI": "synthesis.prior",
+    "NUCLEI_AND_GOLGI": "synthesis.prior",
+    "ObjectPrior": "synthesis.prior",
+    "Prior": "synthesis.prior",
+    "Run": "training.run",
+    "SegmentationModel": "inference.predictor",
+    "SimulatedStack": "synthesis.simulation",
+    "SyntheticMasks": "synthesis.masks",
+    "Volume": "volumes",
+    "evaluate": "evaluation.overlap",
+    "load_model": "inference.predictor",
+    "load_prior": "synthesis.prior",
+    "otsu_mask": "thresholding",
+    "prior_for": "synthesis.prior",
+    "read_volume": "volumes",
+    "simulate_stack": "synthesis.simulation",
+    "synthesize_masks": "synthesis.masks",
+    "train": "training.run",
+    "write_volume": "volumes",
+}
+
+__all__ = [
+    "NUCLEI",
+    "NUCLEI_AND_GOLGI",
+    "Config",
+    "ObjectPrior",
+    "Prior",
+    "Run",
+    "SegmentationModel",
+    "SimulatedStack",
+    "SyntheticMasks",
+    "Volume",
+    "__version__",
+    "evaluate",
+    "load_model",
+    "load_prior",
+    "otsu_mask",
+    "presets",
+    "prior_for",
+    "read_volume",
+    "simulate_stack",
+    "synthesize_masks",
+    "train",
+    "write_volume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module it lives in."""
+    if name == "presets":
+        return importlib.import_module("tfcyclegan3d.presets")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tfcyclegan3d' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tfcyclegan3d.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,46 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """Return the whole numbers of ``Z,Y,X``, as argparse asks for them."""
+    sides = tuple(int(side) for side in text.split(",") if side.strip().isdecimal() and int(side) > 0)
+    if len(sides) != 3 or text.count(",") != 2:
+        raise argparse.ArgumentTypeError(f"received {text!r}, give three whole numbers above 0, for example 64,512,512")
+    return sides
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return the names of ``golgi,nuclei``."""
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not found or len(set(found)) != len(found):
+        raise argparse.ArgumentTypeError(f"received {text!r}, give different names, for example golgi,nuclei")
+    return found
+
+
+def channels(text: str) -> tuple[int, ...]:
+    """Return the channel numbers of ``0,1``."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"received {text!r}, give channel numbers counted from 0, for example 0,1")
+    return tuple(int(part) for part in parts)
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how image files are read."""
+    parser.add_argument("--axes", help="order of the files' axes, for example ZCYX or YXZC, where they do not say it")
+    parser.add_argument(
+        "--channels",
+        type=channels,
+        metavar="N,N",
+        help="channels to use, counted from 0, one for each class in its order (all if not given)",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``-o``."""
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=what)

@@ -1,0 +1,171 @@
+"""``tfcyclegan3d train``: train on stacks without labels."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfcyclegan3d.cli.arguments import add_output, add_reading_arguments, names
+
+if TYPE_CHECKING:
+    from tfcyclegan3d.config import Config
+
+SUMMARY = "train a 3D CycleGAN between your stacks and synthetic masks, without a label"
+EXAMPLE = "tfcyclegan3d train --images stacks/ --object-diameter nuclei=16 -o run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    data = parser.add_argument_group("data")
+    data.add_argument("--images", nargs="+", metavar="PATH", help="your stacks: files, folders or globs")
+    data.add_argument(
+        "--masks",
+        nargs="+",
+        metavar="PATH",
+        help="masks to train against, not paired with the images (drawn if not given)",
+    )
+    data.add_argument(
+        "--demo",
+        action="store_true",
+        help="train on built-in simulated stacks instead, then segment and score one held out",
+    )
+    data.add_argument(
+        "--classes",
+        type=names,
+        metavar="NAME,NAME",
+        help="what the channels show, in their order (1 channel: nuclei; 2: golgi,nuclei, if not given)",
+    )
+    data.add_argument(
+        "--object-diameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE[um]",
+        help="typical diameter of a class, in voxels along X or in um; once for each class (estimated if not given)",
+    )
+    data.add_argument("--prior", type=Path, metavar="FILE", help="what to draw, as 'synthesize' writes it (prior.json)")
+    add_reading_arguments(data)
+    how = parser.add_argument_group("training")
+    how.add_argument("--preset", metavar="NAME", help="fast or paper (fast if not given)")
+    how.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings, as an earlier run wrote them (YAML or JSON)"
+    )
+    how.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="change one setting, for example training.batch_size=2; may be given again",
+    )
+    how.add_argument(
+        "--max-minutes", type=float, metavar="M", help="train at most so long; the schedule fits itself to it"
+    )
+    how.add_argument("--epochs", type=int, metavar="N", help="number of epochs")
+    how.add_argument("--steps", type=int, metavar="N", help="training steps in an epoch")
+    how.add_argument(
+        "--mixed-precision", choices=("auto", "off", "bfloat16", "float16"), help="what the convolutions compute in"
+    )
+    how.add_argument("--resume", action="store_true", help="go on with the run in the output folder")
+    add_output(parser, "run folder to write to")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, and return the exit status of the run."""
+    from tfcyclegan3d import errors
+
+    if options.demo and (options.images or options.masks):
+        raise errors.OptionError("--demo", "--images or --masks beside it", "give either --demo or stacks of your own")
+    if not options.demo and not options.images:
+        raise errors.OptionError("--images", None, "give your stacks, or --demo to see it work on built-in ones")
+    config = _config(options)
+    command = shlex.join(["tfcyclegan3d", *sys.argv[1:]])
+    return (_demo if options.demo else _train)(options, config, command)
+
+
+def _train(options: argparse.Namespace, config: Config, command: str) -> int:
+    from tfcyclegan3d.training.run import train
+    from tfcyclegan3d.volumes import find_stacks
+
+    images = find_stacks(options.images)
+    masks = find_stacks(options.masks) if options.masks else None
+    finished = train(
+        images,
+        masks,
+        config,
+        options.output,
+        axes=options.axes,
+        channels=options.channels,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        progress=not options.quiet,
+        command=command,
+    )
+    print(f"{finished.path}: {finished.verdict}; look at {finished.path / 'report.html'}")
+    if finished.exit_status == 0:
+        print(
+            f"next: tfcyclegan3d predict {shlex.quote(str(finished.path))} --images "
+            f"{shlex.join(options.images)} -o masks"
+        )
+    return finished.exit_status
+
+
+def _demo(options: argparse.Namespace, config: Config, command: str) -> int:
+    from tfcyclegan3d.experiments.demo import run_demo
+
+    demo = run_demo(
+        options.output,
+        config,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        progress=not options.quiet,
+        command=command,
+    )
+    if demo.picture is not None:
+        print(demo.table)
+        print(f"{demo.picture}: the held-out stack, its mask and its truth")
+    print(f"{demo.run.path}: {demo.run.verdict}; look at {demo.run.path / 'report.html'}")
+    return demo.run.exit_status
+
+
+def _config(options: argparse.Namespace) -> Config:
+    """Put the settings together: a preset or a file, then single options over it."""
+    from tfcyclegan3d import config as configuration
+    from tfcyclegan3d import errors, presets
+
+    if options.preset and options.config:
+        raise errors.OptionError("--preset", options.preset, "leave it out with --config, which holds every setting")
+    if options.seed < 0:
+        raise errors.OptionError("--seed", options.seed, "give a whole number of 0 or more")
+    config = configuration.load(options.config) if options.config else presets.by_name(options.preset or "fast")
+    changes: dict[str, Any] = {"seed": options.seed} if not options.config or options.seed else {}
+    given = {
+        "classes": options.classes,
+        "training.max_minutes": options.max_minutes,
+        "training.epochs": options.epochs,
+        "training.steps_per_epoch": options.steps,
+        "training.mixed_precision": options.mixed_precision,
+        "synthesis.diameters": _diameters(options.object_diameter) or None,
+        "synthesis.prior": _prior(options.prior),
+    }
+    changes |= {key: value for key, value in given.items() if value is not None}
+    return config.replace(changes | configuration.parse_assignments(options.set))
+
+
+def _diameters(texts: list[str]) -> dict[str, str]:
+    from tfcyclegan3d import errors
+
+    diameters = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise errors.OptionError("--object-diameter", text, "write NAME=VALUE, for example nuclei=16 or nuclei=8um")
+        diameters[name.strip()] = value.strip()
+    return diameters
+
+
+def _prior(path: Path | None) -> dict | None:
+    from tfcyclegan3d.synthesis.prior import load_prior
+
+    return load_prior(path).to_dict() if path is not None else None

@@ -1,0 +1,426 @@
+"""What a run is made of: one frozen dataclass per stage, loaded and saved strictly.
+
+A key that does not exist, or a value that does not fit its field, is an error that names both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from tfcyclegan3d import errors
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class PreprocessingConfig:
+    """How intensities and grids are prepared.
+
+    Parameters
+    ----------
+    percentiles : (float, float)
+        Contrast stretching: the percentiles of a channel's whole volume that become -1 and 1.
+    downsampling : (int, int, int), optional
+        Voxels of the stack, along Z, Y and X, averaged into one voxel that the networks see. Without a value it is
+        chosen from the size of the objects and written back into the run's ``config.json``.
+    working_diameter : float
+        What ``downsampling`` aims at when it is chosen: objects about this many voxels across.
+    """
+
+    percentiles: tuple[float, float] = (95.0, 98.0)
+    downsampling: Triple | None = (1, 1, 1)
+    working_diameter: float = 8.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        low, high = self.percentiles
+        _require(0 <= low < high <= 100, "preprocessing.percentiles", self.percentiles, "give 0 <= low < high <= 100")
+        _require(
+            self.downsampling is None or min(self.downsampling) >= 1,
+            "preprocessing.downsampling",
+            self.downsampling,
+            "give three whole numbers of at least 1",
+        )
+
+
+@dataclass(frozen=True)
+class SynthesisConfig:
+    """Which synthetic masks are drawn when none are given.
+
+    Parameters
+    ----------
+    prior : dict, optional
+        What to draw (see ``tfcyclegan3d.synthesis.prior``). Without one it follows from diameters and classes.
+    diameters : dict, optional
+        Typical diameter of each class: a number of voxels along X, or a text such as ``"8um"``.
+    fill_from_stack : bool
+        Draw masks as full as the user's stacks are by Otsu's threshold, whatever the prior's own count is.
+    n_masks : int
+        Mask volumes drawn.
+    maximum_shape : (int, int, int), optional
+        Masks are drawn in the shape of the user's stacks, but no larger than this, in the voxels the networks see.
+    """
+
+    prior: dict | None = None
+    diameters: dict | None = None
+    fill_from_stack: bool = False
+    n_masks: int = 3
+    maximum_shape: Triple | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(self.n_masks >= 1, "synthesis.n_masks", self.n_masks, "give at least 1")
+        _require(
+            self.maximum_shape is None or min(self.maximum_shape) >= 8,
+            "synthesis.maximum_shape",
+            self.maximum_shape,
+            "give three whole numbers of at least 8",
+        )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the networks.
+
+    Parameters
+    ----------
+    filters, blocks : int
+        Of the generators: filters of the first convolution, number of residual blocks.
+    end_kernel : int
+        Side of the generators' first and last kernels.
+    normalization : {"instance", "batch", "none"}
+        In the generators.
+    critic_filters, critic_levels : int
+        Of the critics: filters of the first convolution, number of strided convolutions.
+    critic_normalization : {"instance", "batch", "none"}
+        In the critics.
+    """
+
+    filters: int = 32
+    blocks: int = 9
+    end_kernel: int = 7
+    normalization: Literal["instance", "batch", "none"] = "instance"
+    critic_filters: int = 64
+    critic_levels: int = 4
+    critic_normalization: Literal["instance", "batch", "none"] = "instance"
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, low in (
+            ("filters", 1),
+            ("blocks", 0),
+            ("end_kernel", 1),
+            ("critic_filters", 1),
+            ("critic_levels", 1),
+        ):
+            _require(getattr(self, name) >= low, f"model.{name}", getattr(self, name), f"give at least {low}")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the joint generator loss.
+
+    Parameters
+    ----------
+    adversarial, cycle, identity : float
+        Weights of the three terms of CycleGAN. A term of weight 0 is not computed.
+    class_weights : tuple of float, optional
+        Of each class in the L1 terms; without a value 3.5 for Golgi and 1 for every other class.
+    foreground_weights : tuple of float, optional
+        How much more a voxel of an object weighs than one of background where a mask is the target, class by class; 1
+        is plain L1. Without a value it follows from how rare each class is in the masks.
+    supervised, supervised_end : float
+        Weight of the term on rendered synthetic masks, at the beginning and at the end of the adversarial part.
+    cycle_noise : float
+        Deviation of the noise between the two halves of a cycle, so that nothing can be hidden there.
+    critic_noise : float
+        Deviation of the noise on everything the critics see.
+    """
+
+    adversarial: float = 1.0
+    cycle: float = 10.0
+    identity: float = 5.0
+    class_weights: tuple[float, ...] | None = None
+    foreground_weights: tuple[float, ...] | None = (1.0,)
+    supervised: float = 0.0
+    supervised_end: float = 0.0
+    cycle_noise: float = 0.0
+    critic_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("adversarial", "cycle", "identity", "supervised", "supervised_end", "cycle_noise", "critic_noise"):
+            _require(getattr(self, name) >= 0, f"losses.{name}", getattr(self, name), "give 0 or more")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long, how fast and on what the networks train.
+
+    Parameters
+    ----------
+    epochs, steps_per_epoch : int
+        Length of the training.
+    max_minutes : float, optional
+        Train at most so long; the schedules then follow the clock where it is ahead of the steps.
+    batch_size : int
+        Patches of each kind in a step.
+    patch_shape : (int, int, int)
+        Z, Y, X of a patch, in the voxels the networks see; multiples of 4.
+    mixed_precision : {"auto", "off", "bfloat16", "float16"}
+        Compute type of the convolutions.
+    start_fraction : float
+        Share of the training spent on rendered synthetic masks alone before the adversarial part begins.
+    start_learning_rate, generator_learning_rate, critic_learning_rate : float
+        Adam's rates: in that start, and in the adversarial part.
+    beta_1 : float
+        Adam's momentum.
+    decay_from : float
+        Share of the adversarial part after which the rates fall linearly to ``final_rate`` times themselves.
+    final_rate : float
+        Where they end.
+    pool_size : int
+        Fakes kept for the critics.
+    average_momentum : float
+        Of the exponential moving average of the generators' weights, which is what a run saves; 0 saves the weights
+        themselves.
+    checkpoint_every : int
+        Epochs between two checkpoints.
+    keep_checkpoints : int
+        Checkpoints kept.
+    """
+
+    epochs: int = 100
+    steps_per_epoch: int = 216
+    max_minutes: float | None = None
+    batch_size: int = 1
+    patch_shape: Triple = (64, 64, 64)
+    mixed_precision: Literal["auto", "off", "bfloat16", "float16"] = "auto"
+    start_fraction: float = 0.0
+    start_learning_rate: float = 5e-4
+    generator_learning_rate: float = 2e-4
+    critic_learning_rate: float = 2e-4
+    beta_1: float = 0.5
+    decay_from: float = 0.5
+    final_rate: float = 0.0
+    pool_size: int = 50
+    average_momentum: float = 0.0
+    checkpoint_every: int = 1
+    keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("epochs", "steps_per_epoch", "batch_size", "checkpoint_every", "keep_checkpoints"):
+            _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "give at least 1")
+        for name in ("start_fraction", "beta_1", "decay_from", "final_rate", "average_momentum"):
+            _require(0 <= getattr(self, name) <= 1, f"training.{name}", getattr(self, name), "give 0 to 1")
+        _require(
+            self.max_minutes is None or self.max_minutes > 0,
+            "training.max_minutes",
+            self.max_minutes,
+            "give more than 0",
+        )
+        _require(
+            all(side >= 8 and side % 4 == 0 for side in self.patch_shape),
+            "training.patch_shape",
+            self.patch_shape,
+            "give three multiples of 4, each at least 8",
+        )
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """How whole stacks are segmented.
+
+    Parameters
+    ----------
+    tile_shape : (int, int, int)
+        Z, Y, X of a tile, in the voxels the networks see; multiples of 4.
+    overlap : int
+        Voxels two tiles share along each axis.
+    threshold : float
+        Probability above which a voxel belongs to an object.
+    """
+
+    tile_shape: Triple = (64, 64, 64)
+    overlap: int = 16
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(
+            all(side >= 8 and side % 4 == 0 for side in self.tile_shape),
+            "inference.tile_shape",
+            self.tile_shape,
+            "give three multiples of 4, each at least 8",
+        )
+        _require(0 <= self.overlap < min(self.tile_shape), "inference.overlap", self.overlap, "give less than a tile")
+        _require(0 < self.threshold < 1, "inference.threshold", self.threshold, "give a value between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run needs to be repeated, but for its inputs."""
+
+    preset: str = "paper"
+    seed: int = 0
+    classes: tuple[str, ...] | None = None
+    preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dictionaries, lists, strings and numbers."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+    def replace(self, changes: Mapping[str, Any]) -> Config:
+        """Return a copy with dotted keys changed, for example ``{"training.epochs": 3}``.
+
+        Raises
+        ------
+        UnknownKeyError, ConfigError
+        """
+        document = self.to_dict()
+        for key, value in changes.items():
+            *sections, last = key.split(".")
+            place = document
+            for section in sections:
+                if not isinstance(place.get(section), dict):
+                    raise errors.UnknownKeyError(key, _dotted(self.to_dict()))
+                place = place[section]
+            if last not in place or (not sections and isinstance(place[last], dict)):
+                raise errors.UnknownKeyError(key, _dotted(self.to_dict()))
+            place[last] = value
+        return from_dict(document)
+
+
+def from_dict(document: Mapping[str, Any]) -> Config:
+    """Build a configuration from what ``Config.to_dict`` gives; keys left out take their defaults.
+
+    Raises
+    ------
+    UnknownKeyError, ConfigError
+    """
+    return _build(Config, document, "")
+
+
+def load(path: str | Path) -> Config:
+    """Read a JSON or YAML file.
+
+    Raises
+    ------
+    FileMissingError, ConfigError, UnknownKeyError
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise errors.FileMissingError(path, "configuration file")
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise errors.ConfigError(
+            str(path), str(error), "give a YAML or JSON file as an earlier run wrote it"
+        ) from error
+    if not isinstance(document, dict):
+        raise errors.ConfigError(str(path), document, "give a YAML or JSON file as an earlier run wrote it")
+    return from_dict(document)
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """Turn ``["training.epochs=3", "losses.class_weights=[3.5, 1]"]`` into a mapping; values are YAML.
+
+    Raises
+    ------
+    OptionError
+        For a text without ``=``, or whose value is not YAML.
+    """
+    parsed = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise errors.OptionError("--set", text, "write section.key=value, for example training.epochs=3")
+        try:
+            parsed[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise errors.OptionError("--set", text, "the value must be a number, a word, or a [list]") from error
+    return parsed
+
+
+def _build(cls: type, document: Mapping[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    unknown = [key for key in document if key not in hints]
+    if unknown:
+        raise errors.UnknownKeyError(f"{prefix}{unknown[0]}", [f"{prefix}{name}" for name in hints])
+    return cls(**{key: _coerce(value, hints[key], f"{prefix}{key}") for key, value in document.items()})
+
+
+def _coerce(value: Any, hint: Any, key: str) -> Any:
+    """Fit ``value`` to a type hint, or say why it does not fit."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType or origin is typing.Union:
+        if value is None:
+            return None
+        return _coerce(value, next(part for part in arguments if part is not type(None)), key)
+    if origin is Literal:
+        # YAML reads a bare off as False.
+        value = "off" if value is False and "off" in arguments else value
+        _require(value in arguments, key, value, f"give one of {', '.join(map(str, arguments))}")
+        return value
+    if origin is tuple:
+        return _coerce_tuple(value, arguments, key)
+    if dataclasses.is_dataclass(hint):
+        _require(isinstance(value, dict), key, value, "give its keys and values")
+        return _build(hint, value, f"{key}.")
+    if hint is float and isinstance(value, str):
+        # YAML reads 1e-4 as a word: it wants a point, 1.0e-4.
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    accepted = {float: (int, float), int: (int,), str: (str,), dict: (dict,), bool: (bool,)}[hint]
+    _require(
+        isinstance(value, accepted) and isinstance(value, bool) == (hint is bool), key, value, f"give {_NAMES[hint]}"
+    )
+    return float(value) if hint is float else value
+
+
+_NAMES = {float: "a number", int: "a whole number", str: "a word", dict: "keys and values", bool: "true or false"}
+
+
+def _coerce_tuple(value: Any, arguments: tuple, key: str) -> tuple:
+    if isinstance(value, str):
+        value = [yaml.safe_load(part) for part in value.split(",")]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        value = [value]
+    _require(isinstance(value, list | tuple), key, value, "give a [list]")
+    if arguments[-1] is Ellipsis:
+        arguments = (arguments[0],) * len(value)
+    _require(len(value) == len(arguments) > 0, key, value, f"give a list of {len(arguments)}")
+    return tuple(_coerce(part, hint, key) for part, hint in zip(value, arguments, strict=True))
+
+
+def _require(condition: bool, key: str, received: object, remedy: str) -> None:
+    if not condition:
+        raise errors.ConfigError(key, received, remedy)
+
+
+def _dotted(document: Mapping[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in document.items():
+        nested = isinstance(value, dict) and not prefix
+        keys += _dotted(value, f"{key}.") if nested else [f"{prefix}{key}"]
+    return keys

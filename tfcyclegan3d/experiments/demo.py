@@ -1,0 +1,111 @@
+"""The demo: train on simulated stacks, segment one that was held out, and score it beside Otsu's threshold."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfcyclegan3d.config import Config
+from tfcyclegan3d.evaluation.overlap import Overlap, evaluate
+from tfcyclegan3d.inference.pictures import overview
+from tfcyclegan3d.inference.predictor import load_model
+from tfcyclegan3d.progress import progress_bar
+from tfcyclegan3d.synthesis.simulation import SimulatedStack, simulate_stack
+from tfcyclegan3d.thresholding import otsu_mask
+from tfcyclegan3d.training.run import Run, train
+from tfcyclegan3d.training.run_folder import RunFolder
+from tfcyclegan3d.volumes import Volume, write_volume
+
+logger = logging.getLogger(__name__)
+
+SHAPE = (56, 256, 256)
+N_TRAINING_STACKS = 3
+# Simulated apart from every seed a training draws its own masks with.
+DATA_SEED = 20_230_611
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made.
+
+    Parameters
+    ----------
+    run : Run
+        The training.
+    scores : dict
+        By method (``"cyclegan"``, ``"otsu"``, ``"smoothed otsu"``), then by class.
+    picture : Path or None
+        PNG of the held-out stack, its mask and its truth; None, like empty scores, where the training did not finish.
+    """
+
+    run: Run
+    scores: dict[str, dict[str, Overlap]]
+    picture: Path | None
+
+    @property
+    def table(self) -> str:
+        """The scores as text."""
+        lines = [f"{'held-out stack':<16}{'class':<10}{'Dice':>8}{'precision':>11}{'recall':>9}"]
+        for method, classes in self.scores.items():
+            for name, score in classes.items():
+                lines.append(f"{method:<16}{name:<10}{score.dice:>8.3f}{score.precision:>11.3f}{score.recall:>9.3f}")
+        return "\n".join(lines)
+
+
+def demo_stacks(seed: int) -> tuple[list[SimulatedStack], SimulatedStack]:
+    """Return the training stacks and the one held out."""
+    stacks = [simulate_stack(SHAPE, seed=(DATA_SEED, seed, i)) for i in range(N_TRAINING_STACKS + 1)]
+    return stacks[:-1], stacks[-1]
+
+
+def run_demo(
+    output: str | Path,
+    config: Config,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: bool = True,
+    command: str | None = None,
+) -> Demo:
+    """Train on simulated stacks without their truth, then segment and score the held-out one.
+
+    Parameters
+    ----------
+    output, config, overwrite, resume, progress, command
+        As ``train`` takes them. The folder also gets ``demo/``: the held-out stack, its truth, mask and scores.
+
+    Raises
+    ------
+    UserError
+        As ``train`` does.
+    """
+    output = Path(output)
+    RunFolder.check(output, overwrite=overwrite, resume=resume)
+    training, held_out = demo_stacks(config.seed)
+    images = [Volume(stack.image.array, None, f"simulated_{i:03d}") for i, stack in enumerate(training)]
+    run = train(images, None, config, output, overwrite=overwrite, resume=resume, progress=progress, command=command)
+    if run.exit_status != 0:
+        return Demo(run, {}, None)
+    with progress_bar("segmenting", progress) as on_progress:
+        mask = load_model(output).segment(held_out.image, lambda done, total: on_progress(done, total, "tiles"))
+    # Only here, after all training, does the truth come in.
+    otsu = {sigma: otsu_mask(held_out.image.array, sigma) for sigma in (0.0, 1.0)}
+    scores = {
+        "cyclegan": evaluate(mask, held_out.truth, run.config.classes),
+        "smoothed otsu": evaluate(otsu[1.0], held_out.truth, run.config.classes),
+        "otsu": evaluate(otsu[0.0], held_out.truth, run.config.classes),
+    }
+    folder = output / "demo"
+    folder.mkdir(exist_ok=True)
+    for name, volume in (("stack", held_out.image), ("truth", held_out.truth > 0), ("mask", mask)):
+        write_volume(folder / f"{name}.tif", volume)
+    figures = {
+        method: {name: {"dice": s.dice, "precision": s.precision, "recall": s.recall} for name, s in classes.items()}
+        for method, classes in scores.items()
+    }
+    (folder / "scores.json").write_text(json.dumps(figures, indent=2) + "\n")
+    picture = folder / "held_out.png"
+    overview(held_out.image, mask, run.config.classes, held_out.truth).savefig(picture, dpi=110)
+    return Demo(run, scores, picture)

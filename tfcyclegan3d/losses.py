@@ -1,0 +1,80 @@
+"""Losses: pure functions of tensors, each with its formula and source.
+
+Masks lie in [-1, 1] (-1 background, 1 object), class by class in the last axis. "Mean" is over every voxel and sample
+of a batch; classes are summed with their weights, as in the published code (3.5 x Golgi + 1 x nuclei).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keras import ops
+
+
+def least_squares_generator_loss(fake_scores):
+    """``mean((D(fake) - 1)^2)``, at least 0.
+
+    References
+    ----------
+    Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017, equation 9 with a = 0, b = c = 1.
+    """
+    return ops.mean(ops.square(fake_scores - 1.0))
+
+
+def least_squares_critic_loss(real_scores, fake_scores):
+    """``(mean((D(real) - 1)^2) + mean(D(fake)^2)) / 2``, at least 0; 0.25 when the critic cannot tell.
+
+    The half slows the critic against the generator, as in the CycleGAN paper (section 7.2 of its appendix).
+    """
+    return 0.5 * (ops.mean(ops.square(real_scores - 1.0)) + ops.mean(ops.square(fake_scores)))
+
+
+def weighted_l1(target, output, class_weights: Sequence[float]):
+    """``sum over classes k of w_k * mean |target_k - output_k|``.
+
+    The cycle and identity loss of the paper (section III.C), class 0 being Golgi with w = 3.5, class 1 nuclei with 1.
+    """
+    error = ops.mean(ops.abs(target - output), axis=(0, 1, 2, 3))
+    return ops.sum(error * _per_class(class_weights, error))
+
+
+def balanced_l1(target, output, class_weights: Sequence[float], foreground_weights):
+    """L1 in which voxels of ``target``'s foreground weigh ``foreground_weights[k]`` times those of its background.
+
+    ``sum_k w_k * mean(b_k |target_k - output_k|) / mean(b_k)`` with b_k = foreground_weights[k] where target_k > 0,
+    else 1. With a few per cent of foreground, plain L1 has its minimum near "everything is background".
+    """
+    balance = 1.0 + (_per_class(foreground_weights, output) - 1.0) * ops.cast(target > 0, output.dtype)
+    axes = (0, 1, 2, 3)
+    error = ops.mean(balance * ops.abs(target - output), axis=axes) / ops.mean(balance, axis=axes)
+    return ops.sum(error * _per_class(class_weights, error))
+
+
+def balanced_cross_entropy(target, logits, foreground_weights):
+    """Mean over classes of the cross-entropy, object voxels weighing ``foreground_weights[k]`` times the background.
+
+    ``logits`` are those of a tanh output, so the probability is sigmoid(2 logits). Computed as
+    ``softplus(-x)`` on the foreground and ``softplus(x)`` on the background, x = 2 logits, which never saturates.
+    """
+    x = 2.0 * logits
+    foreground = ops.cast(target > 0, x.dtype)
+    weights = _per_class(foreground_weights, x)
+    return ops.mean(weights * foreground * ops.softplus(-x) + (1.0 - foreground) * ops.softplus(x))
+
+
+def soft_dice_loss(target, output, smooth: float = 1.0):
+    """``mean over classes of 1 - (2 sum(t p) + s) / (sum t + sum p + s)``, t and p being target and output in [0, 1].
+
+    References
+    ----------
+    Milletari, Navab, Ahmadi, "V-Net", 3DV 2016, with plain sums in the denominator.
+    """
+    t, p = (target + 1.0) / 2.0, (output + 1.0) / 2.0
+    axes = (0, 1, 2, 3)
+    score = (2.0 * ops.sum(t * p, axis=axes) + smooth) / (ops.sum(t, axis=axes) + ops.sum(p, axis=axes) + smooth)
+    return ops.mean(1.0 - score)
+
+
+def _per_class(weights, like):
+    """Return one number a class as a tensor of the type of ``like``, to be multiplied along the last axis."""
+    return ops.convert_to_tensor(weights, dtype=like.dtype)

@@ -1,0 +1,73 @@
+"""The blocks the networks are made of, as functions of Keras tensors."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from tfcyclegan3d.models.layers import InstanceNormalization
+
+NORMALIZATIONS = ("instance", "batch", "none")
+
+
+def initializer(normalization: str, seed: int) -> keras.initializers.Initializer:
+    """Return the kernels' initialiser.
+
+    Normal(0, 0.02) as in the CycleGAN paper where a normalisation sets the scale; He's where none does, since
+    Normal(0, 0.02) would then shrink the signal from layer to layer.
+    """
+    if normalization == "none":
+        return keras.initializers.HeNormal(seed=seed)
+    return keras.initializers.RandomNormal(stddev=0.02, seed=seed)
+
+
+class Blocks:
+    """Build convolution blocks that share a normalisation, a precision and a stream of seeds.
+
+    Parameters
+    ----------
+    normalization : {"instance", "batch", "none"}
+        After each convolution.
+    dtype : str
+        Keras dtype policy of every layer, for example ``"mixed_bfloat16"``.
+    seed : int
+        Of the first initialiser; each further convolution takes the next number.
+    """
+
+    def __init__(self, normalization: str, dtype: str, seed: int) -> None:
+        self.normalization = normalization
+        self.dtype = dtype
+        self._seed = seed
+
+    def convolve(self, x, filters: int, size: int, strides: int = 1, name: str | None = None):
+        """Convolve ``x`` (BZYXC) with a ``size``-cubed kernel, padding by zeros to keep (or divide) the shape."""
+        return layers.Conv3D(
+            filters, size, strides=strides, padding="same", kernel_initializer=self._next(), dtype=self.dtype, name=name
+        )(x)
+
+    def convolve_up(self, x, filters: int, size: int = 3):
+        """Double the spatial shape of ``x`` by a transposed convolution of stride 2."""
+        return layers.Conv3DTranspose(
+            filters, size, strides=2, padding="same", kernel_initializer=self._next(), dtype=self.dtype
+        )(x)
+
+    def normalize(self, x):
+        """Apply the normalisation, if there is one."""
+        if self.normalization == "instance":
+            return InstanceNormalization(dtype=self.dtype)(x)
+        if self.normalization == "batch":
+            return layers.BatchNormalization(dtype=self.dtype)(x)
+        return x
+
+    def activate(self, x, slope: float = 0.0):
+        """Apply ReLU, leaky with a ``slope`` above 0."""
+        return layers.LeakyReLU(slope, dtype=self.dtype)(x) if slope else layers.ReLU(dtype=self.dtype)(x)
+
+    def residual(self, x):
+        """Add to ``x`` what two normalised 3x3x3 convolutions make of it."""
+        y = self.activate(self.normalize(self.convolve(x, x.shape[-1], 3)))
+        return layers.Add(dtype=self.dtype)([x, self.normalize(self.convolve(y, x.shape[-1], 3))])
+
+    def _next(self) -> keras.initializers.Initializer:
+        self._seed += 1
+        return initializer(self.normalization, self._seed)

@@ -1,0 +1,87 @@
+"""The generators: 3D ResNets that turn images into masks, or masks into images."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from tfcyclegan3d.models.blocks import Blocks
+
+LOGITS = "logits"
+
+
+def resnet_generator(
+    n_inputs: int,
+    n_outputs: int,
+    *,
+    filters: int = 32,
+    blocks: int = 9,
+    end_kernel: int = 7,
+    normalization: str = "instance",
+    dtype: str = "float32",
+    seed: int = 0,
+    name: str = "image_to_mask",
+) -> keras.Model:
+    """Build c7s1-n, d2n, d4n, R4n x ``blocks``, u2n, un, c7s1-outputs, tanh, with n = ``filters``.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Channels of the input and of the output.
+    filters : int
+        Of the first convolution; doubled by each of the two strided ones. The published code uses 32.
+    blocks : int
+        Residual blocks, which add. The published code has 9, which concatenate.
+    end_kernel : int
+        Side of the first and the last kernel, 7 in the CycleGAN paper.
+    normalization : {"instance", "batch", "none"}
+        After every convolution but the last.
+    dtype : str
+        Keras dtype policy; the last layers always compute in float32.
+    seed : int
+        Of the initial weights.
+    name : str
+        Of the model.
+
+    Returns
+    -------
+    keras.Model
+        From BZYXC in [-1, 1] to BZYXC in (-1, 1), float32, for any Z, Y and X that are multiples of 4. The layer
+        named ``"logits"`` holds the values before tanh.
+
+    References
+    ----------
+    Zhu et al., "Unpaired Image-to-Image Translation Using Cycle-Consistent Adversarial Networks", ICCV 2017,
+    appendix 7.2, whose notation this follows; Johnson et al., ECCV 2016.
+    """
+    build = Blocks(normalization, dtype, seed)
+
+    # --- encoder
+    inputs = keras.Input((None, None, None, n_inputs), name="input")
+    x = build.activate(build.normalize(build.convolve(inputs, filters, end_kernel)))
+    for width in (2 * filters, 4 * filters):
+        x = build.activate(build.normalize(build.convolve(x, width, 3, strides=2)))
+
+    # --- trunk
+    for _ in range(blocks):
+        x = build.residual(x)
+
+    # --- decoder
+    for width in (2 * filters, filters):
+        x = build.activate(build.normalize(build.convolve_up(x, width)))
+    x = build.convolve(x, n_outputs, end_kernel)
+
+    # --- output, in float32 whatever the policy
+    x = layers.Activation("linear", dtype="float32", name=LOGITS)(x)
+    return keras.Model(inputs, layers.Activation("tanh", dtype="float32", name="output")(x), name=name)
+
+
+def with_logits(generator: keras.Model) -> keras.Model:
+    """Return a model that shares ``generator``'s weights and gives [logits, output].
+
+    Where the output is a probability p = (tanh(x) + 1) / 2, it equals sigmoid(2 x), so twice these logits are what a
+    cross-entropy wants.
+    """
+    return keras.Model(
+        generator.inputs, [generator.get_layer(LOGITS).output, generator.outputs[0]], name=generator.name
+    )

@@ -1,0 +1,194 @@
+"""Patches: sampled by seed and index, augmented, batched and prefetched. The only file that builds ``tf.data``.
+
+Every sample is a pure function of a seed and of its index, so a training that is resumed at step n sees what it would
+have seen, and the number of workers changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from tfcyclegan3d import preprocessing
+from tfcyclegan3d.synthesis.microscope import Microscope, render
+
+Triple = tuple[int, int, int]
+
+
+class PatchSource(Protocol):
+    """Where patches come from."""
+
+    n_arrays: int
+    patch_shape: Triple
+    n_channels: int
+
+    def draw(self, index: int) -> tuple[np.ndarray, ...]:
+        """Return the ``n_arrays`` aligned patches of an index, each ZYXC float32 in [-1, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A flip of each axis and a number of quarter turns in the plane, one draw of which serves aligned patches.
+
+    Parameters
+    ----------
+    flips : tuple of bool
+        Z, Y, X.
+    quarter_turns : int
+        0 to 3.
+    """
+
+    flips: tuple[bool, bool, bool]
+    quarter_turns: int
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator, patch_shape: Triple) -> Augmentation:
+        """Draw one uniformly; patches that are not square in the plane turn by half turns alone."""
+        turns = int(rng.integers(4)) if patch_shape[1] == patch_shape[2] else 2 * int(rng.integers(2))
+        return cls(tuple(bool(flip) for flip in rng.integers(0, 2, 3)), turns)
+
+    def apply(self, patch: np.ndarray) -> np.ndarray:
+        """Return ``patch`` (ZYXC) flipped and turned."""
+        axes = [axis for axis, flip in enumerate(self.flips) if flip]
+        return np.rot90(np.flip(patch, axes), self.quarter_turns, axes=(1, 2))
+
+
+class VolumePatches:
+    """Patches of whole volumes, at random places; a large volume is drawn from as much more often.
+
+    Parameters
+    ----------
+    volumes : sequence of ndarray
+        ZYXC float32 in [-1, 1]. Those smaller than a patch are padded by reflection.
+    patch_shape : (int, int, int)
+        Z, Y, X.
+    seed : int or sequence of int
+        Of places and augmentation.
+    """
+
+    n_arrays = 1
+
+    def __init__(self, volumes: Sequence[np.ndarray], patch_shape: Triple, seed: Sequence[int]) -> None:
+        self._volumes = [preprocessing.pad_to(volume, patch_shape) for volume in volumes]
+        sizes = np.array([volume[..., 0].size for volume in volumes], dtype=np.float64)
+        self._share = sizes / sizes.sum()
+        self._seed = tuple(seed)
+        self.patch_shape = tuple(patch_shape)
+        self.n_channels = self._volumes[0].shape[-1]
+
+    def draw(self, index: int) -> tuple[np.ndarray]:
+        """Return the patch of an index."""
+        rng = np.random.default_rng([*self._seed, index])
+        volume = self._volumes[rng.choice(len(self._volumes), p=self._share)]
+        return (_patches_at_random_place((volume,), self.patch_shape, rng)[0],)
+
+
+class RenderedPatches:
+    """Patches of synthetic masks and of what a microscope drawn anew would show of them.
+
+    A whole mask volume is rendered at a time and contrast-stretched as the user's stacks are, so that a patch lies in
+    the intensities of its volume as theirs do; several patches are taken of it.
+
+    Parameters
+    ----------
+    objects : sequence of ndarray
+        ZYXC object numbers, 0 for none.
+    patch_shape : (int, int, int)
+        Z, Y, X.
+    microscope : Microscope
+        Where each rendering draws its strengths.
+    percentiles : (float, float)
+        Of the contrast stretching.
+    seed : int or sequence of int
+        Of everything random.
+    patches_per_rendering : int
+        How many consecutive indices share one rendering.
+    """
+
+    n_arrays = 2
+
+    def __init__(
+        self,
+        objects: Sequence[np.ndarray],
+        patch_shape: Triple,
+        microscope: Microscope,
+        percentiles: tuple[float, float],
+        seed: Sequence[int],
+        patches_per_rendering: int = 4,
+    ) -> None:
+        self._objects = [preprocessing.pad_to(numbers, patch_shape) for numbers in objects]
+        self._microscope = microscope
+        self._percentiles = percentiles
+        self._seed = tuple(seed)
+        self._patches_per_rendering = patches_per_rendering
+        self._lock = threading.Lock()
+        self._rendered: tuple[int, np.ndarray, np.ndarray] | None = None
+        self.patch_shape = tuple(patch_shape)
+        self.n_channels = self._objects[0].shape[-1]
+
+    def draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return (image, mask) of an index."""
+        image, mask = self._render(index // self._patches_per_rendering)
+        rng = np.random.default_rng([*self._seed, 1, index])
+        return _patches_at_random_place((image, mask), self.patch_shape, rng)
+
+    def _render(self, rendering: int) -> tuple[np.ndarray, np.ndarray]:
+        with self._lock:
+            if self._rendered is None or self._rendered[0] != rendering:
+                rng = np.random.default_rng([*self._seed, 0, rendering])
+                numbers = self._objects[rng.integers(len(self._objects))]
+                image = render(numbers, self._microscope, rng)
+                image = preprocessing.stretch(image, preprocessing.stretch_bounds(image, self._percentiles))
+                self._rendered = rendering, image, mask_range(numbers)
+            return self._rendered[1:]
+
+
+def mask_range(mask: np.ndarray) -> np.ndarray:
+    """Return -1 where ``mask`` is 0 and 1 elsewhere, float32."""
+    return np.where(mask > 0, np.float32(1), np.float32(-1))
+
+
+def dataset(source: PatchSource, batch_size: int, first_step: int = 0) -> tf.data.Dataset:
+    """Return an endless dataset of batches, from a given step on.
+
+    Parameters
+    ----------
+    source : PatchSource
+        Sample i of step s is ``source.draw(s * batch_size + i)``.
+    batch_size : int
+        Samples in a batch.
+    first_step : int
+        Where to begin.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of tuples of ``source.n_arrays`` tensors, BZYXC float32.
+    """
+    shape = (*source.patch_shape, source.n_channels)
+
+    def draw(index: np.ndarray) -> list[np.ndarray]:
+        return [np.ascontiguousarray(patch, dtype=np.float32) for patch in source.draw(int(index))]
+
+    def load(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        patches = tf.numpy_function(draw, [index], [tf.float32] * source.n_arrays, stateful=False)
+        return tuple(tf.ensure_shape(patch, shape) for patch in patches)
+
+    indices = tf.data.Dataset.range(first_step * batch_size, np.iinfo(np.int64).max)
+    return indices.map(load, num_parallel_calls=1).batch(batch_size, drop_remainder=True).prefetch(8)
+
+
+def _patches_at_random_place(
+    volumes: tuple[np.ndarray, ...], patch_shape: Triple, rng: np.random.Generator
+) -> tuple[np.ndarray, ...]:
+    """Cut the same place out of aligned volumes and augment it alike."""
+    start = [int(rng.integers(side - size + 1)) for side, size in zip(volumes[0].shape[:3], patch_shape, strict=True)]
+    place = tuple(slice(first, first + size) for first, size in zip(start, patch_shape, strict=True))
+    augmentation = Augmentation.drawn(rng, patch_shape)
+    return tuple(augmentation.apply(volume[place]) for volume in volumes)

@@ -1,0 +1,129 @@
+"""Intensities and grids: contrast stretching, resampling, reflection padding. Arrays only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from tfcyclegan3d import tiling
+
+Triple = tuple[int, int, int]
+
+
+def stretch_bounds(array: np.ndarray, percentiles: Sequence[float]) -> np.ndarray:
+    """Return the intensities of each channel that contrast stretching maps to -1 and 1.
+
+    Computed once for a whole volume, never tile by tile, so that a voxel's value does not depend on its tile.
+
+    Parameters
+    ----------
+    array : ndarray, ZYXC
+        A whole volume.
+    percentiles : (float, float)
+        Lower and upper percentile, in [0, 100]; 95 and 98 in the paper (section III.B).
+
+    Returns
+    -------
+    ndarray of float64, shape (C, 2)
+        Where the two percentiles agree, as in a stack that is 0 almost everywhere, the channel's maximum takes the
+        upper one's place.
+    """
+    bounds = []
+    for k in range(array.shape[-1]):
+        low, high = np.percentile(array[..., k], percentiles)
+        bounds.append((low, high if high > low else max(float(array[..., k].max()), low + 1e-6)))
+    return np.array(bounds, dtype=np.float64)
+
+
+def stretch(array: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Map each channel's bounds to -1 and 1 and clip what lies outside.
+
+    Parameters
+    ----------
+    array : ndarray, ...C
+        Intensities.
+    bounds : ndarray, shape (C, 2)
+        From ``stretch_bounds`` of the whole volume.
+
+    Returns
+    -------
+    ndarray of float32, of the same shape
+    """
+    low, high = bounds[:, 0].astype(np.float32), bounds[:, 1].astype(np.float32)
+    return np.clip((array.astype(np.float32) - low) * (2 / (high - low)) - 1, -1, 1)
+
+
+def downsample(array: np.ndarray, factors: Triple) -> np.ndarray:
+    """Average blocks of ``factors`` voxels (ZYXC) into one; a last, incomplete block is filled by repeating the edge.
+
+    Returns
+    -------
+    ndarray of float32, ZYXC
+    """
+    array = array.astype(np.float32, copy=False)
+    if tuple(factors) == (1, 1, 1):
+        return array
+    surplus = [(0, -side % factor) for side, factor in zip(array.shape[:3], factors, strict=True)]
+    array = np.pad(array, [*surplus, (0, 0)], mode="edge")
+    blocks = []
+    for side, factor in zip(array.shape[:3], factors, strict=True):
+        blocks += [side // factor, factor]
+    return array.reshape(*blocks, array.shape[3]).mean(axis=(1, 3, 5))
+
+
+def upsample(array: np.ndarray, factors: Triple, shape: Triple) -> np.ndarray:
+    """Undo ``downsample``'s change of grid by linear interpolation.
+
+    Parameters
+    ----------
+    array : ndarray of float, ZYXC
+        On the coarse grid.
+    factors : (int, int, int)
+        As given to ``downsample``.
+    shape : (int, int, int)
+        Z, Y, X of the fine volume.
+
+    Returns
+    -------
+    ndarray of float32, ZYXC
+    """
+    if tuple(factors) == (1, 1, 1):
+        return array.astype(np.float32, copy=False)
+    fine = np.empty((*shape, array.shape[-1]), dtype=np.float32)
+    for k in range(array.shape[-1]):
+        # grid_mode keeps block centres where they were, so that nothing shifts by half a voxel.
+        zoomed = ndimage.zoom(array[..., k].astype(np.float32), factors, order=1, mode="nearest", grid_mode=True)
+        fine[..., k] = zoomed[: shape[0], : shape[1], : shape[2]]
+    return fine
+
+
+def pad_to(array: np.ndarray, minimum: Triple, multiple: int = 1) -> np.ndarray:
+    """Pad ZYXC by reflection to at least ``minimum`` voxels a side and a multiple of ``multiple``.
+
+    In the paper (section II.A), 55 to 61 slices become 64 so.
+    """
+    padding = tiling.padding_to(array.shape[:3], minimum, multiple)
+    return np.pad(array, [*padding, (0, 0)], mode="reflect")
+
+
+def working_factors(diameter_um_or_voxels: float, voxel_aspect: Sequence[float], target: float) -> Triple:
+    """Choose how much each axis is downsampled so that objects are about ``target`` voxels across.
+
+    Parameters
+    ----------
+    diameter_um_or_voxels : float
+        Diameter of the smallest objects along X, in voxels of X.
+    voxel_aspect : (float, float, float)
+        Size of a voxel along Z, Y, X relative to X.
+    target : float
+        Wanted diameter, in voxels of the coarse grid.
+
+    Returns
+    -------
+    (int, int, int)
+        Each at least 1 and at most 8.
+    """
+    diameters = [diameter_um_or_voxels / aspect for aspect in voxel_aspect]
+    return tuple(int(np.clip(np.floor(diameter / target + 0.35), 1, 8)) for diameter in diameters)

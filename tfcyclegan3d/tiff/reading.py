@@ -1,0 +1,142 @@
+"""Reading a TIFF stack of any common kind into a ZYXC array, or saying why that cannot be done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from tfcyclegan3d import errors
+from tfcyclegan3d.tiff import axes as tiff_axes
+from tfcyclegan3d.tiff.integrity import IncompleteError, check_chain, check_series
+from tfcyclegan3d.tiff.voxel_size import voxel_size_um
+from tfcyclegan3d.tiff.writing import SOFTWARE
+
+
+@dataclass(frozen=True, eq=False)
+class StoredStack:
+    """A stack as read, with what the file says of it.
+
+    Attributes
+    ----------
+    array : ndarray
+        Shape (Z, Y, X, C), the file's type in the machine's byte order.
+    axes : str
+        Axes as the file has them, in tifffile's letters (Q and I: unknown, S: colour samples).
+    shape : tuple of int
+        Shape as stored, one length per letter of ``axes``.
+    voxel_size_um : tuple of float, or None
+        (z, y, x) in micrometres where the file states all three.
+    """
+
+    array: np.ndarray
+    axes: str
+    shape: tuple[int, ...]
+    voxel_size_um: tuple[float, float, float] | None
+
+
+def read_tiff(path: str | Path, axes: str | None = None) -> StoredStack:
+    """Read the one image stack of a TIFF, BigTIFF, ImageJ or OME-TIFF file, compressed or not.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    axes : str, optional
+        One letter per stored dimension (see `tfcyclegan3d.tiff.axes.from_user`); wins over what the file says.
+
+    Raises
+    ------
+    FileMissingError
+        If there is no such file.
+    UnreadableFileError
+        If it is empty, truncated, damaged, no TIFF, or may not be read.
+    VolumeContentError
+        If it holds several images, or none.
+    AxesError
+        If its axes are unknown, ambiguous, not those of a stack, or not those given.
+    """
+    path = Path(path)
+    try:
+        if not path.exists():
+            raise errors.FileMissingError(path, "file")
+        if path.is_dir():
+            raise errors.UnreadableFileError(path, "it is a folder")
+        with _silent_tifffile(), tifffile.TiffFile(path) as tif:
+            return _read(path, tif, axes)
+    except (errors.UserError, MemoryError):
+        raise
+    # tifffile and the codecs raise whatever a damaged file leads them to: struct.error, KeyError, codec errors.
+    except Exception as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+        raise errors.UnreadableFileError(path, reason) from error
+
+
+def _read(path: Path, tif: tifffile.TiffFile, axes: str | None) -> StoredStack:
+    check_chain(tif)
+    series = _one_series(path, tif)
+    check_series(tif, series)
+    stored, shape, full, full_shape = _stored_axes(tif, series)
+    if axes is None:
+        if tif.is_ome and series.kind != "ome":
+            raise IncompleteError("its OME description does not fit its pages")
+        letters, shape_read = tiff_axes.from_file(path, stored, shape, full, full_shape), full_shape
+    else:
+        letters, shape_read = tiff_axes.from_user(path, axes, stored, shape)
+    array = series.asarray()
+    array = array.astype(array.dtype.newbyteorder("="), copy=False).reshape(shape_read)
+    size = voxel_size_um(tif) if axes is None or _keeps_plane(stored, shape, letters, shape_read) else None
+    return StoredStack(tiff_axes.to_zyxc(array, letters), stored, shape, size)
+
+
+def _one_series(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    found = list(tif.series)
+    if len(found) != 1:
+        shapes = ", ".join(f"{series.axes} {series.shape}" for series in found[:4])
+        raise errors.VolumeContentError(
+            path,
+            f"holds {len(found)} images where one is wanted ({shapes})",
+            "save the one you want as a file of its own",
+        )
+    return found[0]
+
+
+def _stored_axes(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries
+) -> tuple[str, tuple[int, ...], str, tuple[int, ...]]:
+    """Return axes and shape without, and with, the dimensions of length 1 that the file's format adds."""
+    full, full_shape = series.get_axes(False), tuple(series.get_shape(False))
+    described = series.kind in ("ome", "imagej")
+    if described and tif.pages[0].software == SOFTWARE:
+        kept = [full.index(letter) for letter in ("ZCYX" if full.index("Z") < full.index("C") else "CZYX")]
+        axes, shape = "".join(full[index] for index in kept), tuple(full_shape[index] for index in kept)
+        return axes, shape, axes, shape
+    if described:
+        # These formats always name a Z, so that one of length 1 says nothing.
+        kept = [index for index, letter in enumerate(full) if letter != "Z" or full_shape[index] > 1]
+        full, full_shape = "".join(full[index] for index in kept), tuple(full_shape[index] for index in kept)
+    return series.axes, tuple(series.shape), full, full_shape
+
+
+def _keeps_plane(stored: str, shape: tuple[int, ...], letters: str, shape_read: tuple[int, ...]) -> bool:
+    """Tell whether the user's Y and X are the file's, so that its voxel size means the same."""
+    complete = len(shape) == len(shape_read)
+    kept = "".join(letter for letter, length in zip(stored, shape, strict=True) if complete or length > 1)
+    return all(kept.find(letter) == letters.index(letter) for letter in "YX")
+
+
+@contextmanager
+def _silent_tifffile() -> Iterator[None]:
+    """Keep tifffile's remarks on damaged files off stderr: what matters of them becomes an error here."""
+    logger = logging.getLogger("tifffile")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,144 @@
+"""Where patches and tiles lie in a volume, and the padding and cropping around them: integers only.
+
+A plan knows nothing of the voxels or of a network, so that a sampler, a predictor and a test can share it. The cut
+between planning locations here and blending values elsewhere follows TorchIO's ``PatchLocation``
+(doi:10.1016/j.cmpb.2021.106236).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from tfcyclegan3d import errors
+
+Shape = tuple[int, int, int]
+Padding = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A box of voxels in a volume.
+
+    Parameters
+    ----------
+    start : tuple of int
+        First voxel, ZYX.
+    shape : tuple of int
+        Number of voxels along Z, Y, X.
+    """
+
+    start: Shape
+    shape: Shape
+
+    @property
+    def stop(self) -> Shape:
+        """Voxel after the last, ZYX."""
+        z, y, x = (start + size for start, size in zip(self.start, self.shape, strict=True))
+        return z, y, x
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Slices which cut the tile out of an array ZYX or ZYXC."""
+        z, y, x = (slice(start, stop) for start, stop in zip(self.start, self.stop, strict=True))
+        return z, y, x
+
+
+def plan_tiles(volume_shape: Sequence[int], tile_shape: Sequence[int], overlap: Sequence[int]) -> list[Tile]:
+    """Cover a volume with tiles of one shape.
+
+    Tiles follow each other every ``tile_shape - overlap`` voxels; the last one of an axis is shifted back to end where
+    the volume ends, so its overlap with the one before it may be larger, never smaller.
+
+    Parameters
+    ----------
+    volume_shape : sequence of int
+        Shape of the volume, ZYX, at least one tile along every axis (`padding_to` says how to get there).
+    tile_shape : sequence of int
+        Shape of every tile, ZYX, voxels.
+    overlap : sequence of int
+        Voxels shared by neighbouring tiles along Z, Y, X; from 0 to one less than the tile.
+
+    Returns
+    -------
+    list of Tile
+        In the order Z, Y, X, X fastest; every voxel lies in at least one of them.
+
+    Raises
+    ------
+    OptionError
+        If a tile is empty or an overlap is negative or not smaller than the tile.
+    ValueError
+        If the volume is smaller than a tile.
+    """
+    volume_shape, tile_shape = _zyx("volume shape", volume_shape), _zyx("tile shape", tile_shape)
+    overlap = _zyx("tile overlap", overlap)
+    if min(tile_shape) < 1:
+        raise errors.OptionError("tile shape", tile_shape, "give at least one voxel along each of Z, Y, X")
+    if any(not 0 <= shared < size for shared, size in zip(overlap, tile_shape, strict=True)):
+        raise errors.OptionError("tile overlap", overlap, f"give 0 or more voxels, fewer than the tile {tile_shape}")
+    if any(length < size for length, size in zip(volume_shape, tile_shape, strict=True)):
+        raise ValueError(f"a volume of shape {volume_shape} holds no tile of shape {tile_shape}: pad it first")
+    starts = [
+        _axis_starts(length, size, size - shared)
+        for length, size, shared in zip(volume_shape, tile_shape, overlap, strict=True)
+    ]
+    return [Tile(start, tile_shape) for start in product(*starts)]
+
+
+def padding_to(shape: Sequence[int], minimum: Sequence[int], multiple: int | Sequence[int] = 1) -> Padding:
+    """Say how much padding brings a shape to at least a minimum and to a multiple.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Number of voxels along each axis, usually ZYX.
+    minimum : sequence of int
+        Least number of voxels wanted along each axis.
+    multiple : int or sequence of int, default 1
+        The padded number of voxels is a multiple of this, for all axes or for each.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Voxels to add before and after along each axis, as `numpy.pad` takes them; of an odd number, the larger half
+        comes after. Never more than needed.
+    """
+    multiples = (multiple,) * len(shape) if isinstance(multiple, int) else tuple(multiple)
+    padding = []
+    for length, least, step in zip(shape, minimum, multiples, strict=True):
+        wanted = -(-max(length, least) // step) * step
+        before = (wanted - length) // 2
+        padding.append((before, wanted - length - before))
+    return tuple(padding)
+
+
+def crop_of(padding: Sequence[tuple[int, int]]) -> tuple[slice, ...]:
+    """Return the slices which undo a padding.
+
+    Parameters
+    ----------
+    padding : sequence of (int, int)
+        Voxels added before and after along each axis, as `padding_to` returns them.
+
+    Returns
+    -------
+    tuple of slice
+        ``padded[crop_of(padding)]`` is the array before padding; further axes of the array are left whole.
+    """
+    return tuple(slice(before, -after if after else None) for before, after in padding)
+
+
+def _axis_starts(length: int, size: int, step: int) -> list[int]:
+    """Return the first voxels of the tiles along one axis, ascending."""
+    last = length - size
+    return [*range(0, last, step), last]
+
+
+def _zyx(name: str, values: Sequence[int]) -> Shape:
+    """Return three plain integers, so that a NumPy scalar from a caller never ends up in a plan."""
+    if len(values) != 3:
+        raise errors.OptionError(name, tuple(values), "give three whole numbers, for Z, Y, X")
+    z, y, x = (int(value) for value in values)
+    return z, y, x

@@ -1,0 +1,154 @@
+"""One CycleGAN step: both generators by one joint loss, then both critics, in one graph."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfcyclegan3d import losses
+from tfcyclegan3d.config import LossConfig, TrainingConfig
+from tfcyclegan3d.models.resnet_generator import with_logits
+from tfcyclegan3d.precision import scaled
+from tfcyclegan3d.training.averaging import WeightAverage
+from tfcyclegan3d.training.image_pool import ImagePool
+from tfcyclegan3d.training.networks import Networks
+from tfcyclegan3d.training.start import paired_loss
+
+
+class CycleGANStep:
+    """One training step on an unpaired image and mask, and optionally on a rendered pair.
+
+    The generators' loss is ``adversarial * (LSGAN of both) + cycle * (L1 of both) + identity * (L1 of both) +
+    supervised * (loss on the rendered pair)``. Cycle and identity losses of the two domains are summed, not averaged,
+    and both cycles send gradients to both generators.
+
+    Parameters
+    ----------
+    networks : Networks
+        Trained in place.
+    weights : LossConfig
+        With ``class_weights`` resolved.
+    training : TrainingConfig
+        Rates, pool, batch size and patch shape.
+    policy : str
+        Keras dtype policy of the networks.
+    seed : int
+        Of noise and pools.
+    average : WeightAverage, optional
+        Of the generators, updated after each step.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        weights: LossConfig,
+        training: TrainingConfig,
+        policy: str,
+        seed: int,
+        average: WeightAverage | None,
+    ) -> None:
+        self._networks = networks
+        self._to_mask = with_logits(networks.image_to_mask)
+        self._weights = weights
+        self._seed = seed
+        self._average = average
+        self.generator_optimizer = scaled(
+            keras.optimizers.Adam(training.generator_learning_rate, training.beta_1), policy
+        )
+        self.critic_optimizer = scaled(keras.optimizers.Adam(training.critic_learning_rate, training.beta_1), policy)
+        self.generator_optimizer.build(networks.generator_variables)
+        self.critic_optimizer.build(networks.critic_variables)
+        n_classes = networks.image_to_mask.outputs[0].shape[-1]
+        patch = (*training.patch_shape, n_classes)
+        self.mask_pool = ImagePool(training.pool_size, patch, seed * 2 + 1)
+        self.image_pool = ImagePool(training.pool_size, patch, seed * 2 + 2)
+        self.n_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    @tf.function
+    def __call__(
+        self,
+        image: tf.Tensor,
+        mask: tf.Tensor,
+        rendered: tf.Tensor,
+        rendered_mask: tf.Tensor,
+        supervised: tf.Tensor,
+        foreground_weights: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """Train on one batch (BZYXC in [-1, 1] each) and return the losses by name.
+
+        ``supervised`` is the weight of the rendered pair at this moment, a scalar; the pair is not looked at where the
+        configuration gives it no weight at all. ``foreground_weights`` (C float32) say how much each class's object
+        voxels weigh at this moment where a mask is the target.
+        """
+        terms, fake_mask, fake_image = self._train_generators(
+            image, mask, rendered, rendered_mask, supervised, foreground_weights
+        )
+        terms["critics"] = self._train_critics(image, mask, fake_mask, fake_image)
+        if self._average is not None:
+            self._average.update()
+        self.n_steps.assign_add(1)
+        return terms
+
+    def _train_generators(self, image, mask, rendered, rendered_mask, supervised, foreground_weights):
+        networks, weights, n = self._networks, self._weights, tf.shape(image)[0]
+        pairs = weights.supervised > 0 or weights.supervised_end > 0
+        same = weights.identity > 0
+        with tf.GradientTape() as tape:
+            # Translation, identity and rendered pairs share one pass of each generator.
+            logits, masks = self._to_mask(tf.concat([image] + [mask] * same + [rendered] * pairs, 0), training=True)
+            images = networks.mask_to_image(
+                tf.concat([mask] + [image] * same + [rendered_mask] * pairs, 0), training=True
+            )
+            fake_mask, fake_image = masks[:n], images[:n]
+            cycled_image = networks.mask_to_image(self._noised(fake_mask, weights.cycle_noise, 0), training=True)
+            cycled_mask = networks.image_to_mask(self._noised(fake_image, weights.cycle_noise, 1), training=True)
+            terms = {
+                "adversarial_mask": losses.least_squares_generator_loss(self._judge_mask(fake_mask, 2)),
+                "adversarial_image": losses.least_squares_generator_loss(self._judge_image(fake_image, 3)),
+                "cycle_image": losses.weighted_l1(image, cycled_image, weights.class_weights),
+                "cycle_mask": self._mask_l1(mask, cycled_mask, foreground_weights),
+            }
+            loss = weights.adversarial * (terms["adversarial_mask"] + terms["adversarial_image"]) + weights.cycle * (
+                terms["cycle_image"] + terms["cycle_mask"]
+            )
+            if same:
+                terms["identity_mask"] = self._mask_l1(mask, masks[n : 2 * n], foreground_weights)
+                terms["identity_image"] = losses.weighted_l1(image, images[n : 2 * n], weights.class_weights)
+                loss += weights.identity * (terms["identity_mask"] + terms["identity_image"])
+            if pairs:
+                terms["supervised"] = paired_loss(
+                    rendered_mask, logits[-n:], masks[-n:], rendered, images[-n:], foreground_weights
+                )
+                loss += supervised * terms["supervised"]
+            scaled_loss = self.generator_optimizer.scale_loss(loss)
+        variables = networks.generator_variables
+        self.generator_optimizer.apply(tape.gradient(scaled_loss, variables), variables)
+        return terms, fake_mask, fake_image
+
+    def _train_critics(self, image, mask, fake_mask, fake_image):
+        networks = self._networks
+        fake_mask, fake_image = self.mask_pool.exchange(fake_mask), self.image_pool.exchange(fake_image)
+        with tf.GradientTape() as tape:
+            loss = losses.least_squares_critic_loss(
+                self._judge_mask(mask, 4), self._judge_mask(fake_mask, 5)
+            ) + losses.least_squares_critic_loss(self._judge_image(image, 6), self._judge_image(fake_image, 7))
+            scaled_loss = self.critic_optimizer.scale_loss(loss)
+        variables = networks.critic_variables
+        self.critic_optimizer.apply(tape.gradient(scaled_loss, variables), variables)
+        return loss
+
+    def _mask_l1(self, target, output, foreground_weights):
+        return losses.balanced_l1(target, output, self._weights.class_weights, foreground_weights)
+
+    def _judge_mask(self, mask, stream: int):
+        return self._networks.mask_critic(self._noised(mask, self._weights.critic_noise, stream), training=True)
+
+    def _judge_image(self, image, stream: int):
+        return self._networks.image_critic(self._noised(image, self._weights.critic_noise, stream), training=True)
+
+    def _noised(self, tensor, deviation: float, stream: int):
+        """Add Gaussian noise which depends on seed, step and stream alone."""
+        if deviation == 0:
+            return tensor
+        seed = tf.stack([tf.constant(self._seed * 8 + stream, tf.int64), self.n_steps])
+        return tensor + deviation * tf.random.stateless_normal(tf.shape(tensor), seed=seed)

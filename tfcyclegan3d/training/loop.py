@@ -1,0 +1,170 @@
+"""The loop owns time: epochs, the clock, logs, previews, checkpoints, and stopping when asked to."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+import numpy as np
+
+from tfcyclegan3d import errors
+from tfcyclegan3d.config import TrainingConfig
+from tfcyclegan3d.progress import OnProgress
+from tfcyclegan3d.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from tfcyclegan3d.training.run_folder import RunFolder
+from tfcyclegan3d.training.trainer import CycleGANTrainer
+
+logger = logging.getLogger(__name__)
+
+FINISHED, INTERRUPTED, DIVERGED = "finished", "interrupted", "diverged"
+
+
+@dataclass
+class Clock:
+    """Where a training stands.
+
+    Parameters
+    ----------
+    epoch, step : int
+        Epochs and steps done.
+    seconds : float
+        Time spent, the runs before a resumption included.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+
+
+def fit(
+    trainer: CycleGANTrainer,
+    run: RunFolder,
+    on_progress: OnProgress,
+    *,
+    resume: bool = False,
+    seconds_before: float = 0.0,
+) -> tuple[str, Clock]:
+    """Train to the end of the schedule, or until the time is up or somebody interrupts.
+
+    Each epoch leaves a row in the log, a preview, and a checkpoint; whatever happens, what was learned so far is saved.
+
+    Parameters
+    ----------
+    trainer : CycleGANTrainer
+        Does the steps.
+    run : RunFolder
+        Takes what is written.
+    on_progress : OnProgress
+        Called after each step.
+    resume : bool
+        Go on from the folder's newest checkpoint.
+    seconds_before : float
+        Time this run had already spent when the loop began.
+
+    Returns
+    -------
+    (str, Clock)
+        ``"finished"``, ``"interrupted"`` or ``"diverged"``, and where the training stands.
+    """
+    training = trainer.config.training
+    clock = _restored(trainer, run) if resume else Clock()
+    begun = time.monotonic() - clock.seconds - seconds_before
+    verdict = FINISHED
+    total = training.epochs * training.steps_per_epoch
+    with _interruptions() as interrupted:
+        while clock.step < total and _progress(clock, training) < 1 and verdict == FINISHED:
+            sums: dict[str, list[float]] = {}
+            for _ in range(training.steps_per_epoch - clock.step % training.steps_per_epoch):
+                progress = _progress(clock, training)
+                losses = trainer.step(clock.step, progress)
+                clock.step += 1
+                clock.seconds = time.monotonic() - begun
+                for name, value in losses.items():
+                    sums.setdefault(name, []).append(float(value))
+                message = f"{trainer.phase(progress)}  " + "  ".join(
+                    f"{k} {v[-1]:.3f}" for k, v in list(sums.items())[:3]
+                )
+                on_progress(clock.step, _expected_steps(clock, training), message)
+                if not all(math.isfinite(values[-1]) for values in sums.values()):
+                    verdict = DIVERGED
+                elif interrupted():
+                    verdict = INTERRUPTED
+                if verdict != FINISHED or _progress(clock, training) >= 1:
+                    break
+            if verdict == DIVERGED:
+                logger.warning(
+                    "training diverged at step %d (a loss is not finite): what is saved is from before", clock.step
+                )
+                break
+            if clock.step % training.steps_per_epoch == 0 or _progress(clock, training) >= 1:
+                _log_epoch(trainer, run, clock, sums)
+            if (
+                verdict == INTERRUPTED
+                or _progress(clock, training) >= 1
+                or clock.epoch % training.checkpoint_every == 0
+            ):
+                save_checkpoint(run.checkpoints, clock.epoch, trainer.state(), vars(clock), training.keep_checkpoints)
+                run.save_networks(*trainer.exported())
+    return verdict, clock
+
+
+def _progress(clock: Clock, training: TrainingConfig) -> float:
+    """Return the share of the training done: by steps, or by the clock where that is ahead."""
+    share = clock.step / (training.epochs * training.steps_per_epoch)
+    if training.max_minutes is not None:
+        share = max(share, clock.seconds / (60 * training.max_minutes))
+    return share
+
+
+def _expected_steps(clock: Clock, training: TrainingConfig) -> int:
+    """Return how many steps there will have been: all of them, or as many as fit into the time."""
+    total = training.epochs * training.steps_per_epoch
+    if training.max_minutes is None:
+        return total
+    return max(clock.step, min(total, round(clock.step * 60 * training.max_minutes / max(clock.seconds, 1e-6))))
+
+
+def _log_epoch(trainer: CycleGANTrainer, run: RunFolder, clock: Clock, sums: dict[str, list[float]]) -> None:
+    clock.epoch += 1
+    means = {name: float(np.mean(values)) for name, values in sums.items()}
+    phase = "cyclegan" if "critics" in means else "start"
+    run.log_epoch(clock.epoch, clock.step, clock.seconds / 60, phase, means)
+    run.save_preview(clock.epoch, trainer.preview(f"epoch {clock.epoch}, step {clock.step}"))
+
+
+def _restored(trainer: CycleGANTrainer, run: RunFolder) -> Clock:
+    path = latest_checkpoint(run.checkpoints)
+    if path is None:
+        raise errors.ModelError(run.path, "holds no checkpoint to resume from", "start again with --overwrite")
+    stored = load_checkpoint(path, trainer.state())
+    clock = Clock(int(stored["epoch"]), int(stored["step"]), stored["seconds"])
+    run.forget_epochs_after(clock.epoch)
+    return clock
+
+
+@contextmanager
+def _interruptions() -> Iterator:
+    """Let the first Ctrl-C (or TERM) end the loop after the step it is in; a second one ends the program at once."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        logger.warning("stopping after this step and saving; press Ctrl-C again to stop at once without saving")
+
+    try:
+        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # Not in the main thread, where nobody can press Ctrl-C either.
+        previous = {}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

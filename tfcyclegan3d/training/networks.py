@@ -1,0 +1,68 @@
+"""The four networks of a CycleGAN, built from a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+
+from tfcyclegan3d.config import ModelConfig
+from tfcyclegan3d.models.patchgan import patchgan
+from tfcyclegan3d.models.resnet_generator import resnet_generator
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks by their jobs; the paper calls them G_S, G_I, D_S and D_I."""
+
+    image_to_mask: keras.Model
+    mask_to_image: keras.Model
+    mask_critic: keras.Model
+    image_critic: keras.Model
+
+    @property
+    def generator_variables(self) -> list:
+        """Trainable variables of both generators."""
+        return self.image_to_mask.trainable_variables + self.mask_to_image.trainable_variables
+
+    @property
+    def critic_variables(self) -> list:
+        """Trainable variables of both critics."""
+        return self.mask_critic.trainable_variables + self.image_critic.trainable_variables
+
+
+def generator_of(config: ModelConfig, n_classes: int, dtype: str, seed: int, name: str) -> keras.Model:
+    """Build one generator; images have one channel a class."""
+    return resnet_generator(
+        n_classes,
+        n_classes,
+        filters=config.filters,
+        blocks=config.blocks,
+        end_kernel=config.end_kernel,
+        normalization=config.normalization,
+        dtype=dtype,
+        seed=seed,
+        name=name,
+    )
+
+
+def build_networks(config: ModelConfig, n_classes: int, dtype: str, seed: int) -> Networks:
+    """Build all four from a seed."""
+
+    def critic_of(seed: int, name: str) -> keras.Model:
+        return patchgan(
+            n_classes,
+            filters=config.critic_filters,
+            levels=config.critic_levels,
+            normalization=config.critic_normalization,
+            dtype=dtype,
+            seed=seed,
+            name=name,
+        )
+
+    return Networks(
+        image_to_mask=generator_of(config, n_classes, dtype, seed * 4000 + 1000, "image_to_mask"),
+        mask_to_image=generator_of(config, n_classes, dtype, seed * 4000 + 2000, "mask_to_image"),
+        mask_critic=critic_of(seed * 4000 + 3000, "mask_critic"),
+        image_critic=critic_of(seed * 4000 + 4000, "image_critic"),
+    )

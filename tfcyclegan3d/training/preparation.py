@@ -1,0 +1,277 @@
+"""From the user's stacks to what the networks train on: every open choice is made here, said, and written down."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from tfcyclegan3d import errors, preprocessing
+from tfcyclegan3d.config import Config, LossConfig
+from tfcyclegan3d.patches import mask_range
+from tfcyclegan3d.synthesis import estimation
+from tfcyclegan3d.synthesis.masks import synthesize_masks
+from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior, prior_for
+from tfcyclegan3d.volumes import Volume, check_image
+
+logger = logging.getLogger(__name__)
+
+Triple = tuple[int, int, int]
+DEFAULT_CLASSES = {1: ("nuclei",), 2: ("golgi", "nuclei")}
+GOLGI_WEIGHT = 3.5  # Paper, section III.C: Golgi is under-represented; every other class weighs 1.
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a training needs.
+
+    Parameters
+    ----------
+    config : Config
+        With nothing left open: the run can be repeated from it.
+    images : list of ndarray
+        ZYXC float32 in [-1, 1], on the networks' grid.
+    masks : list of ndarray
+        ZYXC float32, -1 or 1, on the networks' grid; not paired with the images.
+    objects : list of ndarray
+        ZYXC object numbers of the masks.
+    notes : list of str
+        What was found or assumed, for the user to read.
+    """
+
+    config: Config
+    images: list[np.ndarray]
+    masks: list[np.ndarray]
+    objects: list[np.ndarray]
+    notes: list[str]
+
+
+def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Config) -> Prepared:
+    """Check the stacks, settle what the configuration leaves open, and bring everything to the networks' grid.
+
+    Parameters
+    ----------
+    images : sequence of Volume
+        The user's stacks, one channel a class.
+    masks : sequence of Volume, optional
+        Masks to train against, not paired with the images; drawn from the prior without them.
+    config : Config
+        As the user gave it.
+
+    Raises
+    ------
+    UserError
+        For stacks or settings that do not fit each other.
+    """
+    if not images:
+        raise errors.OptionError("images", [], "give at least one stack")
+    for image in images:
+        check_image(image)
+    notes: list[str] = []
+    classes = _classes(config, images[0])
+    for volume in [*images, *(masks or [])]:
+        if volume.n_channels != len(classes):
+            raise errors.ChannelError(
+                volume.name, volume.n_channels, f"but the classes are {len(classes)}: {', '.join(classes)}"
+            )
+    config = dataclasses.replace(config, classes=classes, losses=_with_class_weights(config, classes))
+    aspect = voxel_aspect(images[0])
+    prior = None if masks else _prior(config, images, aspect, notes)
+    config = _with_grid(config, prior, images, masks, aspect, notes)
+    factors = config.preprocessing.downsampling
+
+    prepared_images = []
+    for image in images:
+        coarse = preprocessing.downsample(image.array, factors)
+        bounds = preprocessing.stretch_bounds(coarse, config.preprocessing.percentiles)
+        prepared_images.append(preprocessing.stretch(coarse, bounds))
+    objects = _given_objects(masks, factors) if masks else _drawn_objects(config, prior, prepared_images)
+    if not any(numbers.any() for numbers in objects):
+        raise errors.PriorError("the masks hold no object", "give masks with objects, or a prior that fits the stack")
+    config = dataclasses.replace(config, losses=_with_foreground_weights(config, objects))
+    return Prepared(config, prepared_images, [mask_range(numbers) for numbers in objects], objects, notes)
+
+
+def voxel_aspect(volume: Volume) -> tuple[float, float, float]:
+    """Return the size of a voxel along Z, Y, X relative to X; 1 along each where the stack does not say."""
+    if volume.voxel_size_um is None:
+        return (1.0, 1.0, 1.0)
+    z, y, x = volume.voxel_size_um
+    return (z / x, y / x, 1.0)
+
+
+def _classes(config: Config, image: Volume) -> tuple[str, ...]:
+    if config.classes is not None:
+        return config.classes
+    if image.n_channels not in DEFAULT_CLASSES:
+        raise errors.ChannelError(image.name, image.n_channels, "and no classes are named")
+    return DEFAULT_CLASSES[image.n_channels]
+
+
+def _with_class_weights(config: Config, classes: tuple[str, ...]) -> LossConfig:
+    weights = config.losses.class_weights
+    if weights is None:
+        weights = tuple(GOLGI_WEIGHT if name == "golgi" and len(classes) > 1 else 1.0 for name in classes)
+    elif len(weights) != len(classes):
+        raise errors.ConfigError(
+            "losses.class_weights", list(weights), f"give one number for each of {', '.join(classes)}"
+        )
+    return dataclasses.replace(config.losses, class_weights=weights)
+
+
+def _with_foreground_weights(config: Config, objects: Sequence[np.ndarray]) -> LossConfig:
+    """Settle how much more object voxels weigh: the root of how much rarer they are, between 1 and 10.
+
+    The inverse frequency itself would ask for over-segmentation; without any weight an empty mask is a good answer.
+    """
+    weights, n_classes = config.losses.foreground_weights, len(config.classes)
+    if weights is None:
+        fractions = np.mean([(numbers > 0).mean(axis=(0, 1, 2)) for numbers in objects], axis=0)
+        rarity = np.sqrt((1 - fractions) / np.maximum(fractions, 1e-6))
+        weights = tuple(round(float(weight), 3) for weight in np.clip(rarity, 1, 10))
+    elif len(weights) == 1:
+        weights = weights * n_classes
+    elif len(weights) != n_classes:
+        raise errors.ConfigError(
+            "losses.foreground_weights", list(weights), f"give one number for each of {', '.join(config.classes)}"
+        )
+    return dataclasses.replace(config.losses, foreground_weights=weights)
+
+
+def _prior(config: Config, images: Sequence[Volume], aspect: Sequence[float], notes: list[str]) -> Prior:
+    """Return the prior on the images' grid: as given, from the diameters, the paper's, or from the stack itself."""
+    classes = config.classes
+    if config.synthesis.prior is not None:
+        prior = Prior.from_dict(config.synthesis.prior)
+        if prior.class_names != classes:
+            raise errors.PriorError(
+                f"it draws {', '.join(prior.class_names)}, but the classes are {', '.join(classes)}",
+                "name the same classes in the same order with --classes",
+            )
+        return prior
+    fill = estimation.fill_fraction([image.array for image in images])
+    # Otsu misses dim objects and takes noise for some, so masks are drawn around what it finds.
+    fill_interval = (float(np.clip(0.8 * fill, 0.005, 0.4)), float(np.clip(2.0 * fill, 0.01, 0.45)))
+    notes.append(
+        f"stack is about {100 * fill:.1f} % full (Otsu's threshold): masks are drawn "
+        f"{100 * fill_interval[0]:.1f} to {100 * fill_interval[1]:.1f} % full"
+    )
+    if config.synthesis.diameters is None and classes == NUCLEI_AND_GOLGI.class_names:
+        notes.append(
+            "no diameters given: objects are drawn as in the paper (Golgi 10 to 18 voxels across, nuclei 34 to "
+            "60 long and 16 to 26 wide)"
+        )
+        if not config.synthesis.fill_from_stack:
+            return NUCLEI_AND_GOLGI
+        return dataclasses.replace(NUCLEI_AND_GOLGI, count=None, fill_fraction=fill_interval)
+    diameters = _diameters(config, images[0], aspect, notes)
+    return dataclasses.replace(prior_for(diameters, fill_interval), voxel_aspect=tuple(aspect))
+
+
+def _diameters(config: Config, image: Volume, aspect: Sequence[float], notes: list[str]) -> dict[str, float]:
+    """Return the diameter of each class in voxels along X, as given or else as estimated."""
+    given = dict(config.synthesis.diameters or {})
+    unknown = [name for name in given if name not in config.classes]
+    if unknown:
+        raise errors.OptionError("--object-diameter", unknown[0], f"the classes are {', '.join(config.classes)}")
+    diameters = {}
+    for k, name in enumerate(config.classes):
+        if name in given:
+            diameters[name] = diameter_in_voxels(name, given[name], image)
+            continue
+        estimated = estimation.diameter(image.array[..., k], aspect)
+        if estimated is None:
+            raise errors.OptionError(
+                "--object-diameter",
+                None,
+                f"no {name} were found in {image.name} to measure: give {name}=VALUE in voxels",
+            )
+        diameters[name] = estimated
+        notes.append(
+            f"{name}: diameter estimated as {estimated:.0f} voxels; say better with --object-diameter {name}=VALUE"
+        )
+    return diameters
+
+
+def diameter_in_voxels(name: str, value: float | str, image: Volume) -> float:
+    """Return a diameter in voxels along X, given as such or as a text such as ``"8um"``.
+
+    Raises
+    ------
+    OptionError
+        Where it is no length above 0, or is in micrometres and the stack has no voxel size.
+    """
+    text = str(value).strip().lower().replace("µm", "um").replace("μm", "um")
+    in_um = text.endswith("um")
+    try:
+        number = float(text.removesuffix("um"))
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise errors.OptionError("--object-diameter", f"{name}={value}", "give a number above 0, for example 16 or 8um")
+    if not in_um:
+        return number
+    if image.voxel_size_um is None:
+        raise errors.OptionError(
+            "--object-diameter",
+            f"{name}={value}",
+            f"{image.name} has no voxel size: give the diameter in voxels, without um",
+        )
+    return number / image.voxel_size_um[2]
+
+
+def _with_grid(
+    config: Config,
+    prior: Prior | None,
+    images: Sequence[Volume],
+    masks: Sequence[Volume] | None,
+    aspect: Sequence[float],
+    notes: list[str],
+) -> Config:
+    """Settle the downsampling and write the prior into the configuration."""
+    factors = config.preprocessing.downsampling
+    if factors is None:
+        if prior is not None:
+            smallest = min(2 * min(sum(interval) / 2 for interval in one.semi_axes) for one in prior.objects)
+            aspect = prior.voxel_aspect
+        else:
+            found = [estimation.diameter(mask.array[..., k], aspect) for mask in masks for k in range(mask.n_channels)]
+            smallest = min((diameter for diameter in found if diameter), default=config.preprocessing.working_diameter)
+        factors = preprocessing.working_factors(smallest, aspect, config.preprocessing.working_diameter)
+        # A stack is not made thinner than half a patch, so that no more than half of a patch is reflection.
+        thinnest = np.min([image.shape for image in images], axis=0)
+        factors = tuple(
+            int(max(1, min(factor, side // (size // 2))))
+            for factor, side, size in zip(factors, thinnest, config.training.patch_shape, strict=True)
+        )
+    if factors != (1, 1, 1):
+        notes.append("networks see blocks of {} x {} x {} voxels (Z, Y, X) as one".format(*factors))
+    return dataclasses.replace(
+        config,
+        preprocessing=dataclasses.replace(config.preprocessing, downsampling=factors),
+        synthesis=dataclasses.replace(config.synthesis, prior=prior.to_dict() if prior is not None else None),
+    )
+
+
+def _given_objects(masks: Sequence[Volume], factors: Triple) -> list[np.ndarray]:
+    objects = []
+    for mask in masks:
+        coarse = preprocessing.downsample((mask.array > 0).astype(np.float32), factors) > 0.5
+        numbered = [ndimage.label(coarse[..., k])[0] for k in range(coarse.shape[-1])]
+        objects.append(np.stack(numbered, axis=-1).astype(np.int32))
+    return objects
+
+
+def _drawn_objects(config: Config, prior: Prior, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    coarse = prior.scaled([float(factor) for factor in config.preprocessing.downsampling])
+    objects = []
+    for i in range(config.synthesis.n_masks):
+        sides = np.maximum(images[i % len(images)].shape[:3], config.training.patch_shape)
+        if config.synthesis.maximum_shape is not None:
+            sides = np.minimum(sides, np.maximum(config.synthesis.maximum_shape, config.training.patch_shape))
+        objects.append(synthesize_masks([int(side) for side in sides], coarse, seed=[config.seed, 7, i]).objects)
+    return objects

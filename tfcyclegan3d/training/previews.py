@@ -1,0 +1,53 @@
+"""Pictures of what the generators do: image, predicted mask and reconstruction side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from tfcyclegan3d.colours import composite
+
+
+def preview_figure(
+    rows: list[tuple[str, list[np.ndarray]]], titles: list[str], class_names: Sequence[str], footer: str = ""
+) -> Figure:
+    """Draw rows of planes.
+
+    Parameters
+    ----------
+    rows : list of (str, list of ndarray)
+        A row's label and its planes, YXC in [0, 1].
+    titles : list of str
+        Of the columns.
+    class_names : sequence of str
+        One a channel.
+    footer : str
+        Below the whole.
+    """
+    figure = Figure(figsize=(2.3 * len(titles) + 0.4, 2.3 * len(rows) + 0.7), layout="constrained")
+    axes = figure.subplots(len(rows), len(titles), squeeze=False)
+    for row, (label, planes) in zip(axes, rows, strict=True):
+        for axis, plane in zip(row, planes, strict=True):
+            axis.imshow(composite(plane, class_names), interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+        row[0].set_ylabel(label)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=10)
+    if footer:
+        figure.supxlabel(footer, fontsize=8)
+    return figure
+
+
+def middle_plane(patch: np.ndarray) -> np.ndarray:
+    """Return the middle Z plane of a patch (ZYXC in [-1, 1]) as YXC in [0, 1]."""
+    return np.clip((np.asarray(patch[patch.shape[0] // 2], dtype=np.float32) + 1) / 2, 0, 1)
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 110) -> None:
+    """Write a figure as PNG without touching any display."""
+    with matplotlib.rc_context({"savefig.facecolor": "white"}):
+        figure.savefig(path, dpi=dpi)

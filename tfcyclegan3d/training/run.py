@@ -1,0 +1,203 @@
+"""Train on a user's stacks, from volumes to a finished run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfcyclegan3d import config as configuration
+from tfcyclegan3d import presets
+from tfcyclegan3d.config import Config
+from tfcyclegan3d.progress import progress_bar
+from tfcyclegan3d.training.loop import DIVERGED, INTERRUPTED, Clock, fit
+from tfcyclegan3d.training.preparation import Prepared, prepare
+from tfcyclegan3d.training.report import write_report
+from tfcyclegan3d.training.run_folder import RunFolder, fingerprint, machine
+from tfcyclegan3d.training.trainer import CycleGANTrainer
+from tfcyclegan3d.volumes import Volume, read_volume
+
+logger = logging.getLogger(__name__)
+
+# Below and above these shares of a class in what is predicted, the mask is called empty or full.
+EMPTY, FULL = 1e-4, 0.95
+
+Stack = Volume | np.ndarray | str | Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished (or interrupted) training.
+
+    Parameters
+    ----------
+    path : Path
+        The run folder.
+    config : Config
+        With nothing left open.
+    verdict : {"finished", "interrupted", "diverged"}
+        How it ended.
+    warnings : tuple of str
+        What the run's own checks found wrong.
+    """
+
+    path: Path
+    config: Config
+    verdict: str
+    warnings: tuple[str, ...]
+
+    @property
+    def exit_status(self) -> int:
+        """0, 3 for a run not to be trusted, 130 for an interrupted one."""
+        return {INTERRUPTED: 130, DIVERGED: 3}.get(self.verdict, 0)
+
+
+def train(
+    images: Sequence[Stack],
+    masks: Sequence[Stack] | None = None,
+    config: Config | None = None,
+    output: str | Path = "run",
+    *,
+    axes: str | None = None,
+    channels: Sequence[int] | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: bool = True,
+    command: str | None = None,
+) -> Run:
+    """Train a CycleGAN between image stacks and synthetic masks.
+
+    Parameters
+    ----------
+    images : sequence of Volume, ndarray or path
+        Stacks, one channel a class. Arrays are ZYX or ZYXC.
+    masks : sequence of Volume, ndarray or path, optional
+        Masks with one channel a class, 0 for background, not paired with the images. Without them they are drawn.
+    config : Config, optional
+        ``presets.fast()`` if not given.
+    output : str or Path
+        The run folder.
+    axes, channels
+        How to read image files (see ``read_volume``); not used for masks.
+    overwrite : bool
+        Replace a run that is there.
+    resume : bool
+        Go on from its newest checkpoint, with its configuration; only the length of the training may differ.
+    progress : bool
+        Show a progress bar.
+    command : str, optional
+        What the manifest says the run was started by.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    UserError
+        For stacks, settings or folders that cannot be used; nothing has been written then.
+    """
+    begun = time.monotonic()
+    output = Path(output)
+    config = config or presets.fast()
+    RunFolder.check(output, overwrite=overwrite, resume=resume)
+    if resume:
+        config = _resumed_config(output, config)
+    image_volumes = [_volume(stack, axes, channels) for stack in _listed(images)]
+    mask_volumes = [_volume(stack, None, None) for stack in _listed(masks)] if masks is not None else None
+    prepared = prepare(image_volumes, mask_volumes, config)
+    for note in prepared.notes:
+        logger.info(note)
+    trainer = CycleGANTrainer(prepared)
+    run = RunFolder(output, trainer.loss_names)
+    if not resume:
+        run.create(prepared.config)
+    inputs = [_input_entry(stack) for stack in [*_listed(images), *(_listed(masks) if masks is not None else [])]]
+    manifest = _manifest(prepared, trainer, inputs, command)
+    run.write_manifest(manifest | {"verdict": "running"})
+    with progress_bar("training", show=progress) as on_progress:
+        verdict, clock = fit(trainer, run, on_progress, resume=resume, seconds_before=time.monotonic() - begun)
+    warnings = _warnings(verdict, trainer)
+    for warning in warnings:
+        logger.warning("warning: %s", warning)
+    manifest |= _ending(verdict, clock, warnings)
+    run.write_manifest(manifest)
+    write_report(run, manifest, prepared.notes)
+    return Run(output, prepared.config, verdict, tuple(warnings))
+
+
+def _listed(stacks: Sequence[Stack] | Stack) -> list[Stack]:
+    """Take a single stack for a list of one."""
+    return [stacks] if isinstance(stacks, Volume | np.ndarray | str | Path) else list(stacks)
+
+
+def _volume(stack: Stack, axes: str | None, channels: Sequence[int] | None) -> Volume:
+    if isinstance(stack, str | Path):
+        return read_volume(stack, axes, channels)
+    volume = stack if isinstance(stack, Volume) else Volume(stack)
+    return volume if channels is None else volume.select_channels(channels)
+
+
+def _input_entry(stack: Stack) -> dict[str, Any]:
+    if isinstance(stack, str | Path):
+        return {"name": Path(stack).name, "sha256": fingerprint(Path(stack))}
+    return {"name": getattr(stack, "name", "array"), "sha256": None}
+
+
+def _resumed_config(output: Path, wanted: Config) -> Config:
+    """Return the run's own configuration; of what is wanted now only the length of the training counts."""
+    stored = configuration.load(output / "config.json")
+    length = {name: getattr(wanted.training, name) for name in ("epochs", "max_minutes")}
+    return dataclasses.replace(stored, training=dataclasses.replace(stored.training, **length))
+
+
+def _manifest(
+    prepared: Prepared, trainer: CycleGANTrainer, inputs: list[dict[str, Any]], command: str | None
+) -> dict[str, Any]:
+    config = prepared.config
+    return {
+        "command": command or " ".join(sys.argv),
+        "preset": config.preset,
+        "seed": config.seed,
+        "classes": list(config.classes),
+        "inputs": inputs,
+        "notes": prepared.notes,
+        "machine": machine(),
+        "policy": trainer.policy,
+        "averaged": config.training.average_momentum > 0,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _ending(verdict: str, clock: Clock, warnings: Sequence[str]) -> dict[str, Any]:
+    return {
+        "verdict": verdict,
+        "warnings": list(warnings),
+        "epochs": clock.epoch,
+        "steps": clock.step,
+        "timings": {
+            "total_minutes": round(clock.seconds / 60, 3),
+            "seconds_per_step": round(clock.seconds / max(clock.step, 1), 4),
+        },
+    }
+
+
+def _warnings(verdict: str, trainer: CycleGANTrainer) -> list[str]:
+    """Look at what the network predicts for a few patches of the images."""
+    if verdict == DIVERGED:
+        return ["training diverged: a loss is not finite; try a lower training.generator_learning_rate"]
+    found = []
+    fractions = trainer.predicted_fractions().mean(axis=0)
+    for name, fraction in zip(trainer.config.classes, fractions, strict=True):
+        if fraction < EMPTY:
+            found.append(f"the predicted masks of {name} are empty: train longer, or check the objects' size")
+        elif fraction > FULL:
+            found.append(f"the predicted masks of {name} are full: train longer, or check the objects' size")
+    return found

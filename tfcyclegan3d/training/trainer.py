@@ -1,0 +1,164 @@
+"""A CycleGAN training as the loop sees it: do step n, give the state, show what the networks do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcyclegan3d import patches
+from tfcyclegan3d.precision import policy_for
+from tfcyclegan3d.synthesis.microscope import ANY
+from tfcyclegan3d.training import previews
+from tfcyclegan3d.training.averaging import WeightAverage
+from tfcyclegan3d.training.cyclegan import CycleGANStep
+from tfcyclegan3d.training.networks import build_networks, generator_of
+from tfcyclegan3d.training.preparation import Prepared
+from tfcyclegan3d.training.schedules import constant_then_linear, linear
+from tfcyclegan3d.training.start import StartStep
+
+START_DECAY_FROM, START_FINAL_RATE = 0.5, 0.2
+N_PREVIEWS, N_PROBES = 3, 8
+PROBE_INDEX = 2**62  # Far from every index a training reaches: patches that are shown and checked, never trained on.
+
+
+class CycleGANTrainer:
+    """The networks, their steps and their data.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Images, masks and a configuration with nothing left open.
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        config = prepared.config
+        self.config = config
+        self.policy = policy_for(config.training.mixed_precision)
+        self.networks = build_networks(config.model, len(config.classes), self.policy, config.seed)
+        momentum = config.training.average_momentum
+        self._average = WeightAverage(self.networks.generator_variables, momentum) if momentum > 0 else None
+        training, weights = config.training, config.losses
+        self._start = StartStep(self.networks, training.start_learning_rate, self.policy, self._average)
+        self._gan = CycleGANStep(self.networks, weights, training, self.policy, config.seed, self._average)
+        self._images = patches.VolumePatches(prepared.images, training.patch_shape, (config.seed, 1))
+        self._masks = patches.VolumePatches(prepared.masks, training.patch_shape, (config.seed, 2))
+        self._rendered = patches.RenderedPatches(
+            prepared.objects, training.patch_shape, ANY, config.preprocessing.percentiles, (config.seed, 3)
+        )
+        self._iterators: dict[str, tuple[int, Iterator]] = {}
+        self._exported: tuple[keras.Model, keras.Model] | None = None
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """Every loss a step may return, in the order of the log."""
+        same = ("identity_mask", "identity_image") if self.config.losses.identity > 0 else ()
+        pairs = ("supervised",) if self._uses_pairs or self.config.training.start_fraction > 0 else ()
+        return ("adversarial_mask", "adversarial_image", "cycle_mask", "cycle_image", *same, *pairs, "critics")
+
+    def phase(self, progress: float) -> str:
+        """Return ``"start"`` or ``"cyclegan"``, by the share of the training done."""
+        return "start" if progress < self.config.training.start_fraction else "cyclegan"
+
+    def step(self, index: int, progress: float) -> dict[str, tf.Tensor]:
+        """Do step ``index``, ``progress`` of the way, and return its losses by name."""
+        training, start = self.config.training, self.config.training.start_fraction
+        if self.phase(progress) == "start":
+            rate = constant_then_linear(progress / start, decay_from=START_DECAY_FROM, final=START_FINAL_RATE)
+            self._start.optimizer.learning_rate.assign(training.start_learning_rate * rate)
+            return self._start(*self._next("rendered", index), self._foreground_weights(progress))
+        share = (progress - start) / (1 - start) if start < 1 else 1.0
+        rate = constant_then_linear(share, decay_from=training.decay_from, final=training.final_rate)
+        self._gan.generator_optimizer.learning_rate.assign(training.generator_learning_rate * rate)
+        self._gan.critic_optimizer.learning_rate.assign(training.critic_learning_rate * rate)
+        (image,), (mask,) = self._next("images", index), self._next("masks", index)
+        pair = self._next("rendered", index) if self._uses_pairs else (mask, mask)
+        weights = self.config.losses
+        supervised = tf.constant(linear(share, weights.supervised, weights.supervised_end), tf.float32)
+        return self._gan(image, mask, *pair, supervised, self._foreground_weights(progress))
+
+    def state(self) -> dict[str, object]:
+        """Return every variable that the training goes on from, by name."""
+        groups = {
+            "image_to_mask": self.networks.image_to_mask.variables,
+            "mask_to_image": self.networks.mask_to_image.variables,
+            "mask_critic": self.networks.mask_critic.variables,
+            "image_critic": self.networks.image_critic.variables,
+            "start_optimizer": self._start.optimizer.variables,
+            "generator_optimizer": self._gan.generator_optimizer.variables,
+            "critic_optimizer": self._gan.critic_optimizer.variables,
+            "pools": [
+                self._gan.mask_pool.kept,
+                self._gan.mask_pool.n_seen,
+                self._gan.image_pool.kept,
+                self._gan.image_pool.n_seen,
+            ],
+            "steps": [self._gan.n_steps],
+            "average": [*self._average.averages, self._average.n_updates] if self._average else [],
+        }
+        return {
+            f"{group}/{i:04d}": variable for group, variables in groups.items() for i, variable in enumerate(variables)
+        }
+
+    def exported(self) -> tuple[keras.Model, keras.Model]:
+        """Return (image_to_mask, mask_to_image) in float32, with averaged weights where they are kept."""
+        trained = (self.networks.image_to_mask, self.networks.mask_to_image)
+        if self._exported is None:
+            self._exported = tuple(
+                generator_of(self.config.model, len(self.config.classes), "float32", 0, network.name)
+                for network in trained
+            )
+        averages = list(self._average.averages) if self._average else None
+        for network, copy in zip(trained, self._exported, strict=True):
+            copy.set_weights(network.get_weights())
+            if averages is not None:
+                for variable in copy.trainable_variables:
+                    variable.assign(averages.pop(0))
+        return self._exported
+
+    def preview(self, footer: str):
+        """Draw a few fixed patches: image, mask, reconstruction; mask, image, reconstruction."""
+        to_mask, to_image = self.exported()
+        rows = []
+        images = np.stack([self._images.draw(PROBE_INDEX + i)[0] for i in range(N_PREVIEWS)])
+        masks = np.stack([self._masks.draw(PROBE_INDEX + i)[0] for i in range(N_PREVIEWS)])
+        fake_masks, fake_images = to_mask.predict_on_batch(images), to_image.predict_on_batch(masks)
+        cycled_images, cycled_masks = to_image.predict_on_batch(fake_masks), to_mask.predict_on_batch(fake_images)
+        for i in range(N_PREVIEWS):
+            six = (images[i], fake_masks[i], cycled_images[i], masks[i], fake_images[i], cycled_masks[i])
+            rows.append((f"patch {i + 1}", [previews.middle_plane(patch) for patch in six]))
+        titles = ["image", "predicted mask", "image again", "synthetic mask", "image made of it", "mask again"]
+        return previews.preview_figure(rows, titles, self.config.classes, footer)
+
+    def predicted_fractions(self) -> np.ndarray:
+        """Return the share of the images' patches (n, C) that the network gives to each class."""
+        to_mask, _ = self.exported()
+        images = np.stack([self._images.draw(PROBE_INDEX + i)[0] for i in range(N_PROBES)])
+        return (to_mask.predict_on_batch(images) > 0).mean(axis=(1, 2, 3))
+
+    def _foreground_weights(self, progress: float) -> tf.Tensor:
+        """Return the configured weights, which fade to their roots while the start goes on.
+
+        They keep the first steps from the empty mask; kept on, they would ask for masks larger than the objects, and
+        without any, dim objects would be given up.
+        """
+        start = self.config.training.start_fraction
+        share = progress / start if start > 0 else 0.0
+        return tf.constant(
+            [linear(share, weight, weight**0.5) for weight in self.config.losses.foreground_weights], tf.float32
+        )
+
+    @property
+    def _uses_pairs(self) -> bool:
+        return self.config.losses.supervised > 0 or self.config.losses.supervised_end > 0
+
+    def _next(self, name: str, index: int) -> tuple[tf.Tensor, ...]:
+        """Return batch ``index`` of a source; batches asked for in order are prefetched."""
+        expected, iterator = self._iterators.get(name, (None, None))
+        if expected != index:
+            source = {"images": self._images, "masks": self._masks, "rendered": self._rendered}[name]
+            iterator = iter(patches.dataset(source, self.config.training.batch_size, index))
+        self._iterators[name] = index + 1, iterator
+        return next(iterator)
