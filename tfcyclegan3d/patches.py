@@ -65,7 +65,7 @@ class VolumePatches:
     Parameters
     ----------
     volumes : sequence of ndarray
-        ZYXC float32 in [-1, 1]. Those smaller than a patch are padded by reflection.
+        ZYXC float32 in [-1, 1], images or masks. Those smaller than a patch are padded by reflection.
     patch_shape : (int, int, int)
         Z, Y, X.
     seed : int or sequence of int

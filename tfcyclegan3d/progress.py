@@ -51,5 +51,5 @@ def progress_bar(title: str, show: bool = True) -> Iterator[OnProgress]:
         yield move
 
 
-def _stay_silent(done: int, total: int, message: str) -> None:  # noqa: ARG001  # The signature of OnProgress.
+def _stay_silent(done: int, total: int, message: str) -> None:
     """Show nothing."""

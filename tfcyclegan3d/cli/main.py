@@ -41,14 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_command(commands: argparse._SubParsersAction, name: str) -> None:
     module = importlib.import_module(f"tfcyclegan3d.cli.{name}")
     command = commands.add_parser(
-        name,
-        help=module.SUMMARY,
-        description=module.SUMMARY + ".",
-        epilog=f"example: {module.EXAMPLE}",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        name, help=module.SUMMARY, description=module.SUMMARY + ".", epilog=f"example: {module.EXAMPLE}"
     )
     module.add_arguments(command)
-    command.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    command.add_argument("--seed", type=int, default=0, help="seed of everything random (0 if not given)")
     command.add_argument("--overwrite", action="store_true", help="replace what exists")
     command.add_argument("--quiet", action="store_true", help="print results and errors only")
     command.add_argument("--debug", action="store_true", help="print tracebacks and debugging messages")
@@ -61,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     level = logging.DEBUG if options.debug else logging.WARNING if options.quiet else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("tfcyclegan3d").setLevel(level)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if options.debug else "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if options.debug else "3")
     try:
         return options.run(options) or 0
     except errors.UserError as error:

@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> None:
     """Segment stack after stack, write each as soon as it is done, and say so."""
     from tfcyclegan3d import errors
     from tfcyclegan3d.cli.outputs import fresh_folder
+    from tfcyclegan3d.quiet_tensorflow import import_quietly
     from tfcyclegan3d.volumes import find_stacks, stack_name
 
     if options.threshold is not None and not 0 < options.threshold < 1:
@@ -43,6 +44,8 @@ def run(options: argparse.Namespace) -> None:
                 "--images", str(path), f"several stacks are called {name}: predict them one by one"
             )
     writes = tuple(f"{name}_{what}" for name in names.values() for what in ("mask.tif", "mask.png", "probability.tif"))
+    if not options.debug:
+        import_quietly()
     with fresh_folder(options.output, options.overwrite, writes) as folder:
         for line in _segment(options, names, folder):
             print(line)

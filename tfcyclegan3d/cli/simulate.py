@@ -14,8 +14,14 @@ WRITES = ("stack_*.tif", "truth_*.tif", "objects_*.tif")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--count", type=int, default=3, metavar="N", help="number of stacks")
-    parser.add_argument("--shape", type=shape, default=(56, 256, 256), metavar="Z,Y,X", help="shape of each, in voxels")
+    parser.add_argument("--count", type=int, default=3, metavar="N", help="number of stacks (3 if not given)")
+    parser.add_argument(
+        "--shape",
+        type=shape,
+        default=(56, 256, 256),
+        metavar="Z,Y,X",
+        help="shape of each, in voxels (56,256,256 if not given)",
+    )
     parser.add_argument("--hard", action="store_true", help="dim objects, clutter, bleed-through and strong noise")
     add_output(parser, "folder to write to")
 

@@ -74,12 +74,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train, and return the exit status of the run."""
     from tfcyclegan3d import errors
+    from tfcyclegan3d.quiet_tensorflow import import_quietly
 
     if options.demo and (options.images or options.masks):
         raise errors.OptionError("--demo", "--images or --masks beside it", "give either --demo or stacks of your own")
     if not options.demo and not options.images:
         raise errors.OptionError("--images", None, "give your stacks, or --demo to see it work on built-in ones")
     config = _config(options)
+    if not options.debug:
+        import_quietly()
     command = shlex.join(["tfcyclegan3d", *sys.argv[1:]])
     return (_demo if options.demo else _train)(options, config, command)
 

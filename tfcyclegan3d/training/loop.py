@@ -143,6 +143,7 @@ def _restored(trainer: CycleGANTrainer, run: RunFolder) -> Clock:
     if path is None:
         raise errors.ModelError(run.path, "holds no checkpoint to resume from", "start again with --overwrite")
     stored = load_checkpoint(path, trainer.state())
+    trainer.restored()
     clock = Clock(int(stored["epoch"]), int(stored["step"]), stored["seconds"])
     run.forget_epochs_after(clock.epoch)
     return clock

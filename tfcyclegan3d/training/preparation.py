@@ -12,7 +12,6 @@ from scipy import ndimage
 
 from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.config import Config, LossConfig
-from tfcyclegan3d.patches import mask_range
 from tfcyclegan3d.synthesis import estimation
 from tfcyclegan3d.synthesis.masks import synthesize_masks
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior, prior_for
@@ -35,19 +34,25 @@ class Prepared:
         With nothing left open: the run can be repeated from it.
     images : list of ndarray
         ZYXC float32 in [-1, 1], on the networks' grid.
-    masks : list of ndarray
-        ZYXC float32, -1 or 1, on the networks' grid; not paired with the images.
     objects : list of ndarray
-        ZYXC object numbers of the masks.
+        The masks, as ZYXC object numbers on the networks' grid; not paired with the images.
+    prior : Prior or None
+        What they were drawn from, on the stacks' own grid; None for masks that were given.
     notes : list of str
         What was found or assumed, for the user to read.
     """
 
     config: Config
     images: list[np.ndarray]
-    masks: list[np.ndarray]
     objects: list[np.ndarray]
+    prior: Prior | None
     notes: list[str]
+
+    def redrawn(self, fill: float) -> list[np.ndarray]:
+        """Return object numbers of masks drawn anew, about as full as the networks find the stacks to be."""
+        interval = (float(np.clip(0.85 * fill, 0.002, 0.5)), float(np.clip(1.2 * fill, 0.004, 0.55)))
+        prior = dataclasses.replace(self.prior, count=None, fill_fraction=interval)
+        return _drawn_objects(self.config, prior, self.images, stream=8)
 
 
 def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Config) -> Prepared:
@@ -89,11 +94,11 @@ def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Co
         coarse = preprocessing.downsample(image.array, factors)
         bounds = preprocessing.stretch_bounds(coarse, config.preprocessing.percentiles)
         prepared_images.append(preprocessing.stretch(coarse, bounds))
-    objects = _given_objects(masks, factors) if masks else _drawn_objects(config, prior, prepared_images)
+    objects = _given_objects(masks, factors) if masks else _drawn_objects(config, prior, prepared_images, stream=7)
     if not any(numbers.any() for numbers in objects):
         raise errors.PriorError("the masks hold no object", "give masks with objects, or a prior that fits the stack")
     config = dataclasses.replace(config, losses=_with_foreground_weights(config, objects))
-    return Prepared(config, prepared_images, [mask_range(numbers) for numbers in objects], objects, notes)
+    return Prepared(config, prepared_images, objects, prior, notes)
 
 
 def voxel_aspect(volume: Volume) -> tuple[float, float, float]:
@@ -266,12 +271,12 @@ def _given_objects(masks: Sequence[Volume], factors: Triple) -> list[np.ndarray]
     return objects
 
 
-def _drawn_objects(config: Config, prior: Prior, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _drawn_objects(config: Config, prior: Prior, images: Sequence[np.ndarray], stream: int) -> list[np.ndarray]:
     coarse = prior.scaled([float(factor) for factor in config.preprocessing.downsampling])
     objects = []
     for i in range(config.synthesis.n_masks):
         sides = np.maximum(images[i % len(images)].shape[:3], config.training.patch_shape)
         if config.synthesis.maximum_shape is not None:
             sides = np.minimum(sides, np.maximum(config.synthesis.maximum_shape, config.training.patch_shape))
-        objects.append(synthesize_masks([int(side) for side in sides], coarse, seed=[config.seed, 7, i]).objects)
+        objects.append(synthesize_masks([int(side) for side in sides], coarse, seed=[config.seed, stream, i]).objects)
     return objects

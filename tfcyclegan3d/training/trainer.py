@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcyclegan3d import patches
+from tfcyclegan3d import patches, preprocessing, tiling
 from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.synthesis.microscope import ANY
 from tfcyclegan3d.training import previews
@@ -18,6 +19,8 @@ from tfcyclegan3d.training.networks import build_networks, generator_of
 from tfcyclegan3d.training.preparation import Prepared
 from tfcyclegan3d.training.schedules import constant_then_linear, linear
 from tfcyclegan3d.training.start import StartStep
+
+logger = logging.getLogger(__name__)
 
 START_DECAY_FROM, START_FINAL_RATE = 0.5, 0.2
 N_PREVIEWS, N_PROBES = 3, 8
@@ -43,13 +46,14 @@ class CycleGANTrainer:
         training, weights = config.training, config.losses
         self._start = StartStep(self.networks, training.start_learning_rate, self.policy, self._average)
         self._gan = CycleGANStep(self.networks, weights, training, self.policy, config.seed, self._average)
-        self._images = patches.VolumePatches(prepared.images, training.patch_shape, (config.seed, 1))
-        self._masks = patches.VolumePatches(prepared.masks, training.patch_shape, (config.seed, 2))
-        self._rendered = patches.RenderedPatches(
-            prepared.objects, training.patch_shape, ANY, config.preprocessing.percentiles, (config.seed, 3)
-        )
+        self._prepared = prepared
+        self._fill = tf.Variable(0.0, trainable=False)  # Of the masks drawn after the start; 0 before that.
+        self._sources: dict[str, patches.PatchSource] = {
+            "images": patches.VolumePatches(prepared.images, training.patch_shape, (config.seed, 1))
+        }
         self._iterators: dict[str, tuple[int, Iterator]] = {}
         self._exported: tuple[keras.Model, keras.Model] | None = None
+        self._set_masks(prepared.objects)
 
     @property
     def loss_names(self) -> tuple[str, ...]:
@@ -73,6 +77,8 @@ class CycleGANTrainer:
         rate = constant_then_linear(share, decay_from=training.decay_from, final=training.final_rate)
         self._gan.generator_optimizer.learning_rate.assign(training.generator_learning_rate * rate)
         self._gan.critic_optimizer.learning_rate.assign(training.critic_learning_rate * rate)
+        if self._redraws_masks and self._fill == 0.0:
+            self._redraw_masks()
         (image,), (mask,) = self._next("images", index), self._next("masks", index)
         pair = self._next("rendered", index) if self._uses_pairs else (mask, mask)
         weights = self.config.losses
@@ -96,11 +102,18 @@ class CycleGANTrainer:
                 self._gan.image_pool.n_seen,
             ],
             "steps": [self._gan.n_steps],
+            "fill": [self._fill],
             "average": [*self._average.averages, self._average.n_updates] if self._average else [],
         }
         return {
             f"{group}/{i:04d}": variable for group, variables in groups.items() for i, variable in enumerate(variables)
         }
+
+    def restored(self) -> None:
+        """Follow the state after its variables have been assigned from a checkpoint."""
+        self._iterators.clear()
+        if self._fill > 0:
+            self._set_masks(self._prepared.redrawn(float(self._fill)))
 
     def exported(self) -> tuple[keras.Model, keras.Model]:
         """Return (image_to_mask, mask_to_image) in float32, with averaged weights where they are kept."""
@@ -122,8 +135,8 @@ class CycleGANTrainer:
         """Draw a few fixed patches: image, mask, reconstruction; mask, image, reconstruction."""
         to_mask, to_image = self.exported()
         rows = []
-        images = np.stack([self._images.draw(PROBE_INDEX + i)[0] for i in range(N_PREVIEWS)])
-        masks = np.stack([self._masks.draw(PROBE_INDEX + i)[0] for i in range(N_PREVIEWS)])
+        images = np.stack([self._sources["images"].draw(PROBE_INDEX + i)[0] for i in range(N_PREVIEWS)])
+        masks = np.stack([self._sources["masks"].draw(PROBE_INDEX + i)[0] for i in range(N_PREVIEWS)])
         fake_masks, fake_images = to_mask.predict_on_batch(images), to_image.predict_on_batch(masks)
         cycled_images, cycled_masks = to_image.predict_on_batch(fake_masks), to_mask.predict_on_batch(fake_images)
         for i in range(N_PREVIEWS):
@@ -135,7 +148,7 @@ class CycleGANTrainer:
     def predicted_fractions(self) -> np.ndarray:
         """Return the share of the images' patches (n, C) that the network gives to each class."""
         to_mask, _ = self.exported()
-        images = np.stack([self._images.draw(PROBE_INDEX + i)[0] for i in range(N_PROBES)])
+        images = np.stack([self._sources["images"].draw(PROBE_INDEX + i)[0] for i in range(N_PROBES)])
         return (to_mask.predict_on_batch(images) > 0).mean(axis=(1, 2, 3))
 
     def _foreground_weights(self, progress: float) -> tf.Tensor:
@@ -151,6 +164,43 @@ class CycleGANTrainer:
         )
 
     @property
+    def _redraws_masks(self) -> bool:
+        drawn = self._prepared.prior is not None
+        return drawn and self.config.synthesis.fill_from_stack and self.config.training.start_fraction > 0
+
+    def _redraw_masks(self) -> None:
+        """Draw the masks anew, as full as the networks, after their start, find the stacks to be.
+
+        The critics would otherwise teach the networks how full the first masks were, which came from a threshold that
+        misses dim objects.
+        """
+        fractions = [self._predicted_mask(image).any(axis=-1).mean() for image in self._prepared.images]
+        self._fill.assign(max(float(np.mean(fractions)), 1e-6))
+        logger.info("after the start, the stacks look %.1f %% full: synthetic masks are drawn anew", 100 * self._fill)
+        self._set_masks(self._prepared.redrawn(float(self._fill)))
+
+    def _set_masks(self, objects: list[np.ndarray]) -> None:
+        patch_shape, seed = self.config.training.patch_shape, self.config.seed
+        self._sources["masks"] = patches.VolumePatches(
+            [patches.mask_range(numbers) for numbers in objects], patch_shape, (seed, 2)
+        )
+        self._sources["rendered"] = patches.RenderedPatches(
+            objects, patch_shape, ANY, self.config.preprocessing.percentiles, (seed, 3)
+        )
+        for name in ("masks", "rendered"):
+            self._iterators.pop(name, None)
+
+    def _predicted_mask(self, image: np.ndarray) -> np.ndarray:
+        """Return the mask (ZYXC bool) of a whole stack by tiles side by side: rough at their seams, good for shares."""
+        to_mask, _ = self.exported()
+        tile = self.config.training.patch_shape
+        padded = preprocessing.pad_to(image, tile)
+        mask = np.zeros(padded.shape, bool)
+        for place in tiling.plan_tiles(padded.shape[:3], tile, (0, 0, 0)):
+            mask[place.slices] = to_mask.predict_on_batch(padded[place.slices][np.newaxis])[0] > 0
+        return mask[tiling.crop_of(tiling.padding_to(image.shape[:3], tile))]
+
+    @property
     def _uses_pairs(self) -> bool:
         return self.config.losses.supervised > 0 or self.config.losses.supervised_end > 0
 
@@ -158,7 +208,6 @@ class CycleGANTrainer:
         """Return batch ``index`` of a source; batches asked for in order are prefetched."""
         expected, iterator = self._iterators.get(name, (None, None))
         if expected != index:
-            source = {"images": self._images, "masks": self._masks, "rendered": self._rendered}[name]
-            iterator = iter(patches.dataset(source, self.config.training.batch_size, index))
+            iterator = iter(patches.dataset(self._sources[name], self.config.training.batch_size, index))
         self._iterators[name] = index + 1, iterator
         return next(iterator)
