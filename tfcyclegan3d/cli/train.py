@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tfcyclegan3d.cli.arguments import add_output, add_reading_arguments, names
 
@@ -133,17 +133,14 @@ def _demo(options: argparse.Namespace, config: Config, command: str) -> int:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    """Put the settings together: a preset or a file, then single options over it."""
+    """Put the settings together: a preset, a file or the run to resume, then single options over it."""
     from tfcyclegan3d import config as configuration
-    from tfcyclegan3d import errors, presets
+    from tfcyclegan3d import errors
 
-    if options.preset and options.config:
-        raise errors.OptionError("--preset", options.preset, "leave it out with --config, which holds every setting")
     if options.seed < 0:
         raise errors.OptionError("--seed", options.seed, "give a whole number of 0 or more")
-    config = configuration.load(options.config) if options.config else presets.by_name(options.preset or "fast")
-    changes: dict[str, Any] = {"seed": options.seed} if not options.config or options.seed else {}
     given = {
+        "seed": options.seed or None,
         "classes": options.classes,
         "training.max_minutes": options.max_minutes,
         "training.epochs": options.epochs,
@@ -152,8 +149,19 @@ def _config(options: argparse.Namespace) -> Config:
         "synthesis.diameters": _diameters(options.object_diameter) or None,
         "synthesis.prior": _prior(options.prior),
     }
-    changes |= {key: value for key, value in given.items() if value is not None}
-    return config.replace(changes | configuration.parse_assignments(options.set))
+    changes = {key: value for key, value in given.items() if value is not None}
+    return _base(options).replace(changes | configuration.parse_assignments(options.set))
+
+
+def _base(options: argparse.Namespace) -> Config:
+    from tfcyclegan3d import config as configuration
+    from tfcyclegan3d import errors, presets
+
+    if options.preset and (options.config or options.resume):
+        raise errors.OptionError("--preset", options.preset, "leave it out with --config and --resume, which hold all")
+    if options.resume:
+        return configuration.load(options.output / "config.json")
+    return configuration.load(options.config) if options.config else presets.by_name(options.preset or "fast")
 
 
 def _diameters(texts: list[str]) -> dict[str, str]:

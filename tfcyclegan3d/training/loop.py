@@ -6,7 +6,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -76,42 +76,43 @@ def fit(
     clock = _restored(trainer, run) if resume else Clock()
     begun = time.monotonic() - clock.seconds - seconds_before
     verdict = FINISHED
-    total = training.epochs * training.steps_per_epoch
     with _interruptions() as interrupted:
-        while clock.step < total and _progress(clock, training) < 1 and verdict == FINISHED:
-            sums: dict[str, list[float]] = {}
-            for _ in range(training.steps_per_epoch - clock.step % training.steps_per_epoch):
-                progress = _progress(clock, training)
-                losses = trainer.step(clock.step, progress)
-                clock.step += 1
-                clock.seconds = time.monotonic() - begun
-                for name, value in losses.items():
-                    sums.setdefault(name, []).append(float(value))
-                message = f"{trainer.phase(progress)}  " + "  ".join(
-                    f"{k} {v[-1]:.3f}" for k, v in list(sums.items())[:3]
-                )
-                on_progress(clock.step, _expected_steps(clock, training), message)
-                if not all(math.isfinite(values[-1]) for values in sums.values()):
-                    verdict = DIVERGED
-                elif interrupted():
-                    verdict = INTERRUPTED
-                if verdict != FINISHED or _progress(clock, training) >= 1:
-                    break
+        while verdict == FINISHED and _progress(clock, training) < 1:
+            verdict, losses = _train_epoch(trainer, clock, begun, on_progress, interrupted)
             if verdict == DIVERGED:
-                logger.warning(
-                    "training diverged at step %d (a loss is not finite): what is saved is from before", clock.step
-                )
+                logger.warning("a loss is not finite at step %d: what is saved is from before", clock.step)
                 break
-            if clock.step % training.steps_per_epoch == 0 or _progress(clock, training) >= 1:
-                _log_epoch(trainer, run, clock, sums)
-            if (
-                verdict == INTERRUPTED
-                or _progress(clock, training) >= 1
-                or clock.epoch % training.checkpoint_every == 0
-            ):
+            ends = _progress(clock, training) >= 1
+            if ends or clock.step % training.steps_per_epoch == 0:
+                _log_epoch(trainer, run, clock, losses)
+            if ends or verdict == INTERRUPTED or clock.epoch % training.checkpoint_every == 0:
                 save_checkpoint(run.checkpoints, clock.epoch, trainer.state(), vars(clock), training.keep_checkpoints)
                 run.save_networks(*trainer.exported())
     return verdict, clock
+
+
+def _train_epoch(
+    trainer: CycleGANTrainer, clock: Clock, begun: float, on_progress: OnProgress, interrupted: Callable[[], bool]
+) -> tuple[str, dict[str, list[float]]]:
+    """Do the steps left of an epoch; return how it ended and every step's losses by name."""
+    training = trainer.config.training
+    losses: dict[str, list[float]] = {}
+    for _ in range(training.steps_per_epoch - clock.step % training.steps_per_epoch):
+        progress = _progress(clock, training)
+        of_step = {name: float(value) for name, value in trainer.step(clock.step, progress).items()}
+        clock.step += 1
+        clock.seconds = time.monotonic() - begun
+        for name, value in of_step.items():
+            losses.setdefault(name, []).append(value)
+        shown = "  ".join(f"{name} {value:.2f}" for name, value in list(of_step.items())[:3])
+        on_progress(clock.step, _expected_steps(clock, training), f"{trainer.phase(progress)}  {shown}")
+        if not all(map(math.isfinite, of_step.values())):
+            return DIVERGED, losses
+        if interrupted():
+            return INTERRUPTED, losses
+        if _progress(clock, training) >= 1:
+            break
+    return FINISHED, losses
 
 
 def _progress(clock: Clock, training: TrainingConfig) -> float:
@@ -130,9 +131,9 @@ def _expected_steps(clock: Clock, training: TrainingConfig) -> int:
     return max(clock.step, min(total, round(clock.step * 60 * training.max_minutes / max(clock.seconds, 1e-6))))
 
 
-def _log_epoch(trainer: CycleGANTrainer, run: RunFolder, clock: Clock, sums: dict[str, list[float]]) -> None:
+def _log_epoch(trainer: CycleGANTrainer, run: RunFolder, clock: Clock, losses: dict[str, list[float]]) -> None:
     clock.epoch += 1
-    means = {name: float(np.mean(values)) for name, values in sums.items()}
+    means = {name: float(np.mean(values)) for name, values in losses.items()}
     phase = "cyclegan" if "critics" in means else "start"
     run.log_epoch(clock.epoch, clock.step, clock.seconds / 60, phase, means)
     run.save_preview(clock.epoch, trainer.preview(f"epoch {clock.epoch}, step {clock.step}"))
@@ -150,7 +151,7 @@ def _restored(trainer: CycleGANTrainer, run: RunFolder) -> Clock:
 
 
 @contextmanager
-def _interruptions() -> Iterator:
+def _interruptions() -> Iterator[Callable[[], bool]]:
     """Let the first Ctrl-C (or TERM) end the loop after the step it is in; a second one ends the program at once."""
     received: list[int] = []
 

@@ -89,7 +89,7 @@ def train(
     overwrite : bool
         Replace a run that is there.
     resume : bool
-        Go on from its newest checkpoint, with its configuration; only the length of the training may differ.
+        Go on from its newest checkpoint, with its own ``config.json``; only ``epochs`` and ``max_minutes`` may differ.
     progress : bool
         Show a progress bar.
     command : str, optional
@@ -106,10 +106,8 @@ def train(
     """
     begun = time.monotonic()
     output = Path(output)
-    config = config or presets.fast()
     RunFolder.check(output, overwrite=overwrite, resume=resume)
-    if resume:
-        config = _resumed_config(output, config)
+    config = _resumed_config(output, config) if resume else config or presets.fast()
     image_volumes = [_volume(stack, axes, channels) for stack in _listed(images)]
     mask_volumes = [_volume(stack, None, None) for stack in _listed(masks)] if masks is not None else None
     prepared = prepare(image_volumes, mask_volumes, config)
@@ -151,11 +149,18 @@ def _input_entry(stack: Stack) -> dict[str, Any]:
     return {"name": getattr(stack, "name", "array"), "sha256": None}
 
 
-def _resumed_config(output: Path, wanted: Config) -> Config:
-    """Return the run's own configuration; of what is wanted now only the length of the training counts."""
+def _resumed_config(output: Path, wanted: Config | None) -> Config:
+    """Return the run's own configuration, with the length of the training that is wanted now."""
     stored = configuration.load(output / "config.json")
+    if wanted is None:
+        return stored
     length = {name: getattr(wanted.training, name) for name in ("epochs", "max_minutes")}
-    return dataclasses.replace(stored, training=dataclasses.replace(stored.training, **length))
+    resumed = dataclasses.replace(stored, training=dataclasses.replace(stored.training, **length))
+    if resumed != wanted:
+        raise errors.ModelError(
+            output, "was begun with other settings", "only --epochs and --max-minutes may differ when resuming"
+        )
+    return resumed
 
 
 def _manifest(
