@@ -6,8 +6,10 @@ A key that does not exist, or a value that does not fit its field, is an error t
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -50,6 +52,12 @@ class PreprocessingConfig:
             "preprocessing.downsampling",
             self.downsampling,
             "give three whole numbers of at least 1",
+        )
+        _require(
+            0 < self.working_diameter < math.inf,
+            "preprocessing.working_diameter",
+            self.working_diameter,
+            "give more than 0",
         )
 
 
@@ -160,7 +168,15 @@ class LossConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name in ("adversarial", "cycle", "identity", "supervised", "supervised_end", "cycle_noise", "critic_noise"):
-            _require(getattr(self, name) >= 0, f"losses.{name}", getattr(self, name), "give 0 or more")
+            _require(0 <= getattr(self, name) < math.inf, f"losses.{name}", getattr(self, name), "give 0 or more")
+        for name in ("class_weights", "foreground_weights"):
+            weights = getattr(self, name)
+            _require(
+                weights is None or all(0 <= weight < math.inf for weight in weights),
+                f"losses.{name}",
+                weights,
+                "give 0 or more for each class",
+            )
 
 
 @dataclass(frozen=True)
@@ -222,6 +238,9 @@ class TrainingConfig:
         """Check the ranges."""
         for name in ("epochs", "steps_per_epoch", "batch_size", "checkpoint_every", "keep_checkpoints"):
             _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "give at least 1")
+        _require(self.pool_size >= 0, "training.pool_size", self.pool_size, "give 0 or more")
+        for name in ("start_learning_rate", "generator_learning_rate", "critic_learning_rate"):
+            _require(0 < getattr(self, name) < math.inf, f"training.{name}", getattr(self, name), "give more than 0")
         for name in ("start_fraction", "beta_1", "decay_from", "final_rate", "average_momentum"):
             _require(0 <= getattr(self, name) <= 1, f"training.{name}", getattr(self, name), "give 0 to 1")
         _require(
@@ -282,6 +301,10 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _require(self.seed >= 0, "seed", self.seed, "give 0 or more")
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists, strings and numbers."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
@@ -307,7 +330,7 @@ class Config:
                 place = place[section]
             if last not in place or (not sections and isinstance(place[last], dict)):
                 raise errors.UnknownKeyError(key, _dotted(self.to_dict()))
-            place[last] = value
+            place[last] = copy.deepcopy(value)
         return from_dict(document)
 
 
@@ -332,8 +355,8 @@ def load(path: str | Path) -> Config:
     if not path.is_file():
         raise errors.FileMissingError(path, "configuration file")
     try:
-        document = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        document = _parsed(path.read_text())
+    except (yaml.YAMLError, ValueError) as error:
         raise errors.ConfigError(
             str(path), str(error), "give a YAML or JSON file as an earlier run wrote it"
         ) from error
@@ -357,9 +380,17 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
             raise errors.OptionError("--set", text, "write section.key=value, for example training.epochs=3")
         try:
             parsed[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise errors.OptionError("--set", text, "the value must be a number, a word, or a [list]") from error
     return parsed
+
+
+def _parsed(text: str) -> Any:
+    """Read JSON as JSON, since YAML takes its 1e-05 for a word and refuses its tabs; anything else as YAML."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return yaml.safe_load(text)
 
 
 def _build(cls: type, document: Mapping[str, Any], prefix: str) -> Any:
@@ -403,7 +434,10 @@ _NAMES = {float: "a number", int: "a whole number", str: "a word", dict: "keys a
 
 def _coerce_tuple(value: Any, arguments: tuple, key: str) -> tuple:
     if isinstance(value, str):
-        value = [yaml.safe_load(part) for part in value.split(",")]
+        try:
+            value = [yaml.safe_load(part) for part in value.split(",")]
+        except (yaml.YAMLError, ValueError):
+            _require(False, key, value, "give a [list]")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         value = [value]
     _require(isinstance(value, list | tuple), key, value, "give a [list]")

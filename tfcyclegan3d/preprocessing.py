@@ -33,7 +33,11 @@ def stretch_bounds(array: np.ndarray, percentiles: Sequence[float]) -> np.ndarra
     bounds = []
     for k in range(array.shape[-1]):
         low, high = np.percentile(array[..., k], percentiles)
-        bounds.append((low, high if high > low else max(float(array[..., k].max()), low + 1e-6)))
+        if high <= low:
+            high = float(array[..., k].max())
+        if high <= low:  # The upper percentiles are saturated.
+            low = float(array[..., k].min())
+        bounds.append((low, high if high > low else low + max(1.0, abs(low))))
     return np.array(bounds, dtype=np.float64)
 
 

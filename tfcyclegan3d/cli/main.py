@@ -44,7 +44,7 @@ def _add_command(commands: argparse._SubParsersAction, name: str) -> None:
         name, help=module.SUMMARY, description=module.SUMMARY + ".", epilog=f"example: {module.EXAMPLE}"
     )
     module.add_arguments(command)
-    command.add_argument("--seed", type=int, default=0, help="seed of everything random (0 if not given)")
+    command.add_argument("--seed", type=int, help="seed of everything random (0 if not given)")
     command.add_argument("--overwrite", action="store_true", help="replace what exists")
     command.add_argument("--quiet", action="store_true", help="print results and errors only")
     command.add_argument("--debug", action="store_true", help="print tracebacks and debugging messages")
@@ -54,6 +54,7 @@ def _add_command(commands: argparse._SubParsersAction, name: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 2 the user's input, 3 untrusted, 130 interrupted."""
     options = build_parser().parse_args(arguments)
+    options.seed_given, options.seed = options.seed is not None, options.seed or 0
     level = logging.DEBUG if options.debug else logging.WARNING if options.quiet else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("tfcyclegan3d").setLevel(level)

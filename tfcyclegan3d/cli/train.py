@@ -140,7 +140,7 @@ def _config(options: argparse.Namespace) -> Config:
     if options.seed < 0:
         raise errors.OptionError("--seed", options.seed, "give a whole number of 0 or more")
     given = {
-        "seed": options.seed or None,
+        "seed": options.seed if options.seed_given else None,
         "classes": options.classes,
         "training.max_minutes": options.max_minutes,
         "training.epochs": options.epochs,

@@ -35,6 +35,8 @@ class Blocks:
     """
 
     def __init__(self, normalization: str, dtype: str, seed: int) -> None:
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(f"normalization is {normalization!r}: give one of {', '.join(NORMALIZATIONS)}")
         self.normalization = normalization
         self.dtype = dtype
         self._seed = seed

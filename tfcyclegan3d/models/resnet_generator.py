@@ -82,6 +82,4 @@ def with_logits(generator: keras.Model) -> keras.Model:
     Where the output is a probability p = (tanh(x) + 1) / 2, it equals sigmoid(2 x), so twice these logits are what a
     cross-entropy wants.
     """
-    return keras.Model(
-        generator.inputs, [generator.get_layer(LOGITS).output, generator.outputs[0]], name=generator.name
-    )
+    return keras.Model(generator.input, [generator.get_layer(LOGITS).output, generator.outputs[0]], name=generator.name)

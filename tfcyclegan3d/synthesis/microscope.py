@@ -16,10 +16,13 @@ from tfcyclegan3d import errors
 
 Interval = tuple[float, float]
 
+SHARES = ("haze", "bleed_through", "attenuation")
+DRAWN_IN_LOGARITHM = ("photons", "read_noise", "background")
+
 
 @dataclass(frozen=True)
 class Microscope:
-    """Intervals from which a rendering draws its strengths, uniformly.
+    """Intervals from which a rendering draws its strengths, evenly; noise and background evenly in their logarithm.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ class Microscope:
     attenuation : Interval
         Share of the light lost from the first plane to the last.
     photons : Interval
-        Photons counted in a voxel of brightness 1; drawn uniformly in the logarithm.
+        Photons counted in a voxel of brightness 1.
     read_noise : Interval
         Standard deviation of the camera's noise.
 
@@ -77,9 +80,12 @@ class Microscope:
         """Refuse empty and negative intervals."""
         for field in fields(self):
             low, high = getattr(self, field.name)
-            if not 0 <= low <= high:
+            limit = 1.0 if field.name in SHARES else np.finfo(np.float64).max
+            if not 0 <= low <= high <= limit or (low == 0 and field.name in (*DRAWN_IN_LOGARITHM, "texture_scale")):
                 raise errors.OptionError(
-                    f"microscope {field.name}", (low, high), "give (low, high) with 0 <= low <= high"
+                    f"microscope {field.name}",
+                    (low, high),
+                    f"give (low, high) with 0 <= low <= high, and low above 0 for {', '.join(DRAWN_IN_LOGARITHM)}",
                 )
 
     def draw(self, rng: np.random.Generator) -> dict[str, float]:
@@ -87,7 +93,7 @@ class Microscope:
         drawn = {}
         for field in fields(self):
             low, high = getattr(self, field.name)
-            if field.name == "photons":
+            if field.name in DRAWN_IN_LOGARITHM:
                 drawn[field.name] = float(np.exp(rng.uniform(np.log(low), np.log(high))))
             else:
                 drawn[field.name] = float(rng.uniform(low, high))
@@ -117,22 +123,22 @@ HARD = Microscope(
 """Dim objects, clutter, bleed-through, attenuation, strong noise: what ``simulate --hard`` renders."""
 
 ANY = Microscope(
-    brightness=(0.4, 1.0),
-    object_spread=(0.1, 0.6),
+    brightness=(0.5, 1.0),
+    object_spread=(0.1, 0.9),
     texture=(0.0, 0.5),
     texture_scale=(0.7, 3.0),
     blur=(0.3, 1.3),
     blur_z_ratio=(1.0, 2.2),
-    haze=(0.0, 0.3),
+    haze=(0.0, 0.25),
     haze_scale=(3.0, 8.0),
-    bleed_through=(0.0, 0.2),
-    background=(0.02, 0.4),
+    bleed_through=(0.0, 0.15),
+    background=(0.01, 0.3),
     unevenness=(0.0, 0.5),
-    debris=(0.0, 150.0),
-    debris_brightness=(0.3, 1.5),
+    debris=(0.0, 100.0),
+    debris_brightness=(0.3, 1.2),
     attenuation=(0.0, 0.5),
-    photons=(4.0, 120.0),
-    read_noise=(0.01, 0.15),
+    photons=(6.0, 500.0),
+    read_noise=(0.003, 0.12),
 )
 """Every microscope a network should have met before it sees the user's."""
 

@@ -88,6 +88,13 @@ def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Co
     prior = None if masks else _prior(config, images, aspect, notes)
     config = _with_grid(config, prior, images, masks, aspect, notes)
     factors = config.preprocessing.downsampling
+    reach = 2**config.model.critic_levels
+    if all(side <= reach for side in config.training.patch_shape):
+        # What is left of a patch is one voxel, which an instance normalisation makes nought.
+        notes.append(
+            f"patches of {config.training.patch_shape} are too small for {config.model.critic_levels} critic "
+            f"levels to tell anything: give patches above {reach} voxels, or fewer model.critic_levels"
+        )
 
     prepared_images = []
     for image in images:

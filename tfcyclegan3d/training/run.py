@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfcyclegan3d import config as configuration
-from tfcyclegan3d import presets
+from tfcyclegan3d import errors, presets
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.progress import progress_bar
 from tfcyclegan3d.training.loop import DIVERGED, INTERRUPTED, Clock, fit

@@ -63,8 +63,9 @@ class CycleGANTrainer:
         return ("adversarial_mask", "adversarial_image", "cycle_mask", "cycle_image", *same, *pairs, "critics")
 
     def phase(self, progress: float) -> str:
-        """Return ``"start"`` or ``"cyclegan"``, by the share of the training done."""
-        return "start" if progress < self.config.training.start_fraction else "cyclegan"
+        """Return ``"start"`` or ``"cyclegan"``, by the share of the training done; there is no way back."""
+        begun = int(self._gan.n_steps) > 0
+        return "start" if progress < self.config.training.start_fraction and not begun else "cyclegan"
 
     def step(self, index: int, progress: float) -> dict[str, tf.Tensor]:
         """Do step ``index``, ``progress`` of the way, and return its losses by name."""
@@ -152,16 +153,13 @@ class CycleGANTrainer:
         return (to_mask.predict_on_batch(images) > 0).mean(axis=(1, 2, 3))
 
     def _foreground_weights(self, progress: float) -> tf.Tensor:
-        """Return the configured weights, which fade to their roots while the start goes on.
+        """Return the configured weights, which fade to 1 while the start goes on.
 
-        They keep the first steps from the empty mask; kept on, they would ask for masks larger than the objects, and
-        without any, dim objects would be given up.
+        They keep the first steps from the empty mask; kept on, they would ask for masks larger than the objects.
         """
         start = self.config.training.start_fraction
         share = progress / start if start > 0 else 0.0
-        return tf.constant(
-            [linear(share, weight, weight**0.5) for weight in self.config.losses.foreground_weights], tf.float32
-        )
+        return tf.constant([linear(share, weight, 1.0) for weight in self.config.losses.foreground_weights], tf.float32)
 
     @property
     def _redraws_masks(self) -> bool:

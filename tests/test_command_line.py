@@ -1,0 +1,575 @@
+"""What a user types: help without TensorFlow, one line for a mistake and nothing left behind, and the whole way."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tifffile
+
+from tfcyclegan3d.cli import main as command_line
+from tfcyclegan3d.evaluation.overlap import evaluate
+from tfcyclegan3d.inference.predictor import load_model
+from tfcyclegan3d.synthesis.prior import prior_for, save_prior
+from tfcyclegan3d.synthesis.simulation import simulate_stack
+from tfcyclegan3d.thresholding import otsu_mask
+from tfcyclegan3d.volumes import Volume, read_volume, write_volume
+
+COMMANDS = ("info", "synthesize", "simulate", "train", "predict", "evaluate")
+SCRIPTS = Path(sys.executable).parent
+VOXEL_SIZE = (0.5, 0.25, 0.25)
+# Small networks, and of the training only the start, which compiles in a second or two.
+TINY = [
+    option
+    for setting in (
+        *("model.filters=4", "model.blocks=1", "model.critic_filters=4", "model.critic_levels=2", "model.end_kernel=3"),
+        *("training.patch_shape=[16,16,16]", "training.start_fraction=1", "synthesis.n_masks=2"),
+        *("synthesis.maximum_shape=[16,32,32]", "inference.tile_shape=[16,16,16]", "inference.overlap=4"),
+    )
+    for option in ("--set", setting)
+] + ["--epochs", "1", "--steps", "2", "--mixed-precision", "off"]
+
+
+def run(*arguments):
+    """Run a command here and return its exit status."""
+    try:
+        return command_line.main([str(argument) for argument in arguments])
+    except SystemExit as stopped:  # How argparse ends a command.
+        return stopped.code
+
+
+def script(*arguments, name="tfcyclegan3d"):
+    """Run an installed command as a user would."""
+    return subprocess.run(
+        [SCRIPTS / name, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def python(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
+
+
+def noise(shape, dtype=np.uint8, seed=0):
+    return np.random.default_rng(seed).integers(1, 200, shape).astype(dtype)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder of good files and of every bad one."""
+    folder = tmp_path_factory.mktemp("files")
+    image = simulate_stack((20, 48, 52), seed=1).image
+    write_volume(folder / "cells.tif", Volume(image.array, VOXEL_SIZE))
+    whole = (folder / "cells.tif").read_bytes()
+    (folder / "truncated.tif").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.tif").write_text("no stack")
+    (folder / "empty.tif").write_bytes(b"")
+    tifffile.imwrite(folder / "plane.tif", noise((20, 20)))
+    tifffile.imwrite(folder / "unclear.tif", noise((5, 6, 7, 8)), photometric="minisblack")
+    holed = noise((9, 9, 9, 2), np.float32)
+    holed[4, 4, 4, 1] = np.nan
+    tifffile.imwrite(folder / "holed.tif", np.moveaxis(holed, -1, 1), imagej=True, metadata={"axes": "ZCYX"})
+    dark = noise((9, 9, 9, 2))
+    dark[..., 1] = 3
+    write_volume(folder / "dark.tif", Volume(dark))
+    write_volume(folder / "three.tif", Volume(noise((9, 9, 9, 3))))
+    write_volume(folder / "one.tif", Volume(noise((9, 9, 9, 1))))
+    (folder / "empty folder").mkdir()
+    save_prior(prior_for({"er": 5.0}, 0.1), folder / "er.json")
+    (folder / "broken.json").write_text("{")
+    (folder / "unknown.yaml").write_text("model: {filtres: 3}")
+    (folder / "text.txt").write_text("mine")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(files):
+    """A run folder, trained by the command itself."""
+    assert run("train", "--images", files / "cells.tif", "-o", files / "trained", "--quiet", *TINY) == 0
+    return files / "trained"
+
+
+@pytest.fixture
+def here(files, tmp_path, monkeypatch):
+    """An empty folder to work in; the files are reached by ``{files}``."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def filled(arguments, files):
+    return [argument.format(files=files) for argument in arguments]
+
+
+@pytest.fixture
+def eagerly():
+    """Run steps without compiling them: seconds less for a run of two steps."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def assert_one_line(message, said):
+    """One line, which names what was wrong, and a remedy after a semicolon."""
+    assert message.count("\n") == 1, message
+    assert message.endswith("\n")
+    assert "Traceback" not in message
+    for part in (said, "tfcyclegan3d", "; "):
+        assert part in message
+    assert len(message.split("; ", 1)[1].strip()) > 5
+
+
+# ---- help
+
+
+def test_help_of_every_command_shows_an_example_and_loads_no_tensorflow():
+    code = (
+        "import contextlib, io, json, sys\n"
+        "from tfcyclegan3d.cli.main import COMMANDS, main\n"
+        "said = {}\n"
+        "for command in COMMANDS:\n"
+        "    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):\n"
+        "        main([command, '--help'])\n"
+        "    said[command] = ' '.join(out.getvalue().split())\n"
+        "heavy = [name for name in ('tensorflow', 'keras', 'numpy', 'scipy', 'matplotlib') if name in sys.modules]\n"
+        "print(json.dumps([said, heavy]))"
+    )
+    said, heavy = json.loads(python(code))
+    assert heavy == []
+    assert tuple(said) == COMMANDS
+    for command, text in said.items():
+        assert f"usage: tfcyclegan3d {command} " in text
+        assert f"example: tfcyclegan3d {command} " in text
+        for option in ("--seed", "--overwrite", "--quiet", "--debug"):
+            assert option in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_example_of_a_command_is_one_it_takes(command, monkeypatch):
+    parser = command_line.build_parser()
+    example = __import__(f"tfcyclegan3d.cli.{command}", fromlist=["EXAMPLE"]).EXAMPLE
+    name, *arguments = example.split()
+    assert name == "tfcyclegan3d"
+    assert parser.parse_args(arguments).command == command
+
+
+def test_importing_the_package_loads_no_tensorflow_and_takes_less_than_a_second():
+    code = (
+        "import sys, time\n"
+        "begun = time.perf_counter()\n"
+        "import tfcyclegan3d\n"
+        "print(time.perf_counter() - begun, 'tensorflow' in sys.modules, 'keras' in sys.modules)"
+    )
+    seconds, *loaded = python(code).split()
+    assert loaded == ["False", "False"]
+    assert float(seconds) < 1
+
+
+def test_the_installed_commands_answer():
+    done = script("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for command in COMMANDS:
+        assert command in done.stdout
+    done = script("--help", name="tfcyclegan3d-train")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--object-diameter" in done.stdout
+    assert script("--version").stdout.startswith("tfcyclegan3d ")
+
+
+# ---- mistakes
+
+BAD_STACKS = {
+    "nowhere.tif": "nowhere.tif: no such file",
+    "{files}/empty folder": "empty folder: no such TIFF stack",
+    "{files}/text.tif": "text.tif: cannot be read",
+    "{files}/empty.tif": "empty.tif: cannot be read",
+    "{files}/truncated.tif": "truncated.tif: cannot be read",
+    "{files}/plane.tif": "plane.tif: found axes",
+    "{files}/unclear.tif": "unclear.tif: found axes",
+    "{files}/holed.tif": "holed.tif: holds 1 voxel of NaN",
+    "{files}/dark.tif": "dark: channel 1 is constant (value 3)",
+    "{files}/three.tif": "three",
+}
+CELLS = "{files}/cells.tif"
+
+
+@pytest.mark.parametrize(("stack", "said"), BAD_STACKS.items())
+def test_a_stack_that_cannot_be_trained_on_is_one_line_and_leaves_nothing(here, files, capsys, stack, said):
+    assert run("train", "--images", *filled([CELLS, stack], files), "-o", "deep/out", *TINY) == 2
+    assert_one_line(capsys.readouterr().err, said)
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(("stack", "said"), BAD_STACKS.items())
+def test_a_stack_that_cannot_be_segmented_is_one_line_and_leaves_nothing(here, files, trained, capsys, stack, said):
+    assert run("predict", trained, "--images", *filled([stack], files), "-o", "deep/out") == 2
+    assert_one_line(capsys.readouterr().err, said)
+    assert list(here.iterdir()) == []
+
+
+TRAIN_MISTAKES = [
+    (["--images", CELLS, "--axes", "QYX"], "QYX"),
+    (["--images", CELLS, "--axes", "ZYX"], "cells.tif: found axes"),
+    (["--images", CELLS, "--channels", "0,9"], "[0, 9]"),
+    (["--images", CELLS, "--channels", "red"], "'red'"),
+    (["--images", CELLS, "--classes", "nuclei"], "cells: has 2 channels"),
+    (["--images", CELLS, "--classes", "golgi,golgi"], "'golgi,golgi'"),
+    (["--images", "{files}/one.tif", "--classes", "golgi,nuclei"], "one: has 1 channel,"),
+    (["--images", CELLS, "--frobnicate"], "--frobnicate"),
+    (["--images", CELLS, "--set", "model.filtres=3"], "'model.filtres'"),
+    (["--images", CELLS, "--set", "filters=3"], "'filters'"),
+    (["--images", CELLS, "--set", "model=3"], "'model'"),
+    (["--images", CELLS, "--set", "model.filters"], "'model.filters'"),
+    (["--images", CELLS, "--set", "model.filters=[1"], "[1"),
+    (["--images", CELLS, "--set", "training.epochs=many"], "training.epochs: received 'many'"),
+    (["--images", CELLS, "--set", "training.epochs=1.5"], "training.epochs: received 1.5"),
+    (["--images", CELLS, "--set", "training.epochs=0"], "training.epochs: received 0"),
+    (["--images", CELLS, "--set", "training.epochs="], "training.epochs: received None"),
+    (["--images", CELLS, "--set", "training.patch_shape=[16,16]"], "training.patch_shape: received [16, 16]"),
+    (["--images", CELLS, "--set", "training.patch_shape=[16,16,15]"], "training.patch_shape"),
+    (["--images", CELLS, "--set", "losses.class_weights=[1,2,3]"], "losses.class_weights"),
+    (["--images", CELLS, "--set", "losses.class_weights='[1'"], "losses.class_weights: received '[1'"),
+    (["--images", CELLS, "--set", "training.pool_size=-1"], "training.pool_size: received -1"),
+    (["--images", CELLS, "--set", "training.generator_learning_rate=-1"], "training.generator_learning_rate"),
+    (["--images", CELLS, "--epochs", "many"], "'many'"),
+    (["--images", CELLS, "--epochs", "-1"], "training.epochs: received -1"),
+    (["--images", CELLS, "--max-minutes", "0"], "training.max_minutes: received 0"),
+    (["--images", CELLS, "--max-minutes", "nan"], "training.max_minutes: received nan"),
+    (["--images", CELLS, "--mixed-precision", "float8"], "'float8'"),
+    (["--images", CELLS, "--preset", "slow"], "--preset: received 'slow'"),
+    (["--images", CELLS, "--preset", "fast", "--config", "{files}/unknown.yaml"], "--preset: received 'fast'"),
+    (["--images", CELLS, "--config", "nowhere.yaml"], "nowhere.yaml: no such configuration file"),
+    (["--images", CELLS, "--config", "{files}/broken.json"], "broken.json"),
+    (["--images", CELLS, "--config", "{files}/text.txt"], "text.txt"),
+    (["--images", CELLS, "--config", "{files}/unknown.yaml"], "'model.filtres'"),
+    (["--images", CELLS, "--object-diameter", "nuclei"], "'nuclei'"),
+    (["--images", CELLS, "--object-diameter", "nuclei=large"], "'nuclei=large'"),
+    (["--images", CELLS, "--object-diameter", "nuclei=0"], "'nuclei=0'"),
+    (["--images", CELLS, "--object-diameter", "er=8"], "'er'"),
+    (["--images", "{files}/one.tif", "--object-diameter", "nuclei=8um"], "one has no voxel size"),
+    (["--images", CELLS, "--prior", "nowhere.json"], "nowhere.json"),
+    (["--images", CELLS, "--prior", "{files}/broken.json"], "broken.json"),
+    (["--images", CELLS, "--prior", "{files}/er.json"], "it draws er"),
+    (["--images", CELLS, "--masks", "nowhere.tif"], "nowhere.tif: no such file"),
+    (["--images", CELLS, "--masks", "{files}/one.tif"], "one: has 1 channel,"),
+    (["--images", CELLS, "--seed", "-1"], "--seed: received -1"),
+    (["--images", CELLS, "--resume"], "out: holds no run to resume"),
+    (["--demo", "--images", CELLS], "--demo"),
+    (["--demo", "--masks", CELLS], "--demo"),
+    (["--demo", "--resume"], "out: holds no run to resume"),
+    ([], "--images"),
+    (["--images"], "--images"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), TRAIN_MISTAKES, ids=lambda value: str(value)[:60])
+def test_a_mistake_in_train_is_one_line_and_leaves_nothing(here, files, capsys, arguments, said):
+    assert run("train", *filled(arguments, files), "-o", "out") == 2
+    assert_one_line(capsys.readouterr().err, said)
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--images", CELLS, "--object-diameter", "nuclei=large", "--masks", CELLS], "--object-diameter"),
+        (["--images", CELLS, "--object-diameter", "nuclei=9", "--prior", "{files}/er.json"], "--object-diameter"),
+        (["--images", CELLS, "--prior", "{files}/er.json", "--masks", CELLS], "--prior"),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused(here, files, capsys, arguments, said):
+    assert run("train", *filled(arguments, files), "-o", "out", *TINY) == 2
+    assert_one_line(capsys.readouterr().err, said)
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["predict", "nowhere", "--images", CELLS, "-o", "out"], "nowhere: no such run folder"),
+        (["predict", "{files}/empty folder", "--images", CELLS, "-o", "out"], "empty folder: is no run folder"),
+        (["predict", CELLS, "--images", CELLS, "-o", "out"], "cells.tif: is no run folder"),
+        (["predict", "{files}/trained", "-o", "out"], "--images"),
+        (["predict", "{files}/trained", "--images", CELLS], "-o"),
+        (["predict", "{files}/trained", "--images", CELLS, "-o", "out", "--threshold", "1.5"], "--threshold"),
+        (["predict", "{files}/trained", "--images", CELLS, "-o", "out", "--threshold", "nan"], "--threshold"),
+        (["predict", "{files}/trained", "--images", CELLS, "-o", "out", "--axes", "QYX"], "QYX"),
+        (["predict", "{files}/trained", "--images", CELLS, "-o", "out", "--channels", "1"], "golgi, nuclei"),
+        (["predict", "{files}/trained", "--images", CELLS, "-o", "{files}/text.txt"], "text.txt: cannot be written"),
+        (["simulate", "--count", "0", "-o", "out"], "--count: received 0"),
+        (["simulate", "--shape", "8,8", "-o", "out"], "'8,8'"),
+        (["simulate", "--seed", "-3", "-o", "out"], "--seed: received -3"),
+        (["evaluate", "--prediction", "nowhere.tif", "--truth", CELLS], "nowhere.tif: no such file"),
+        (["evaluate", "--prediction", CELLS, "--truth", "{files}/three.tif", "--json", "out/s.json"], "three"),
+        (["info", "{files}/truncated.tif"], "truncated.tif: cannot be read"),
+        (["info", "--frobnicate", CELLS], "--frobnicate"),
+        (["synthesize", "--shape", "0,1,2", "-o", "out"], "'0,1,2'"),
+        (["paint"], "'paint'"),
+        ([], "COMMAND"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_mistake_in_another_command_is_one_line_and_leaves_nothing(here, files, trained, capsys, arguments, said):
+    assert run(*filled(arguments, files)) == 2
+    assert_one_line(capsys.readouterr().err, said)
+    assert list(here.iterdir()) == []
+
+
+def test_two_stacks_of_one_name_would_overwrite_each_other_and_are_refused(here, files, trained, capsys):
+    (here / "other").mkdir()
+    shutil.copy(files / "cells.tif", here / "other")
+    assert run("predict", trained, "--images", files / "cells.tif", "other/cells.tif", "-o", "out") == 2
+    assert_one_line(capsys.readouterr().err, "cells")
+    assert not (here / "out").exists()
+
+
+def test_a_damaged_model_is_one_line(here, files, trained, capsys):
+    shutil.copytree(trained, here / "run")
+    network = here / "run" / "image_to_mask.keras"
+    content = bytearray(network.read_bytes())
+    content[len(content) // 2] ^= 255
+    network.write_bytes(content)
+    assert run("predict", "run", "--images", files / "cells.tif", "-o", "out") == 2
+    assert_one_line(capsys.readouterr().err, "image_to_mask.keras")
+    assert not (here / "out").exists()
+
+
+def test_a_later_bad_stack_leaves_no_masks_of_the_earlier_ones(here, files, trained, capsys):
+    assert run("predict", trained, "--images", files / "cells.tif", files / "dark.tif", "-o", "out", "--quiet") == 2
+    assert_one_line(capsys.readouterr().err, "dark: channel 1 is constant")
+    assert not (here / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--images", "{files}/dark.tif", "-o", "out"],
+        ["predict", "{files}/trained", "--images", "no.tif", "-o", "o"],
+    ],
+)
+def test_the_installed_command_says_nothing_but_the_one_line(here, files, trained, arguments):
+    done = script(*filled(arguments, files))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert_one_line(done.stderr, arguments[0])
+    assert list(here.iterdir()) == []
+
+
+def test_debug_shows_where_a_mistake_was_found(here, files, capsys):
+    assert run("info", "nowhere.tif", "--debug") == 2
+    message = capsys.readouterr().err
+    assert "Traceback" in message
+    assert message.splitlines()[-1].startswith("tfcyclegan3d info: nowhere.tif")
+
+
+# ---- existing outputs
+
+
+def content_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_existing_run_is_refused_before_any_work_and_stays_as_it_is(here, files, trained, capsys):
+    before = content_of(trained)
+    assert run("train", "--images", files / "cells.tif", "-o", trained, *TINY) == 2
+    assert_one_line(capsys.readouterr().err, "exists already")
+    assert run("train", "--demo", "-o", trained, *TINY) == 2
+    assert_one_line(capsys.readouterr().err, "exists already")
+    assert content_of(trained) == before
+
+
+@pytest.mark.parametrize("name", ["cells", "cell[1]", "cell*"])
+def test_an_existing_prediction_is_refused_and_replaced_only_when_asked(here, files, trained, capsys, name):
+    shutil.copy(files / "cells.tif", here / f"{name}.tif")
+    (here / "out").mkdir()
+    (here / "out" / "notes.txt").write_text("mine")
+    for taken in (f"{name}_mask.tif", f"{name}_mask.png"):
+        (here / "out" / taken).write_text("mine")
+        arguments = ("predict", trained, "--images", f"{name}.tif", "-o", "out", "--quiet")
+        assert run(*arguments) == 2
+        assert_one_line(capsys.readouterr().err, taken)
+        assert content_of(here / "out").keys() == {here / "out" / "notes.txt", here / "out" / taken}
+        assert (here / "out" / taken).read_text() == "mine"
+        (here / "out" / taken).unlink()
+    (here / "out" / f"{name}_mask.tif").write_text("mine")
+    assert run(*arguments, "--overwrite") == 0
+    assert read_volume(here / "out" / f"{name}_mask.tif").shape == (20, 48, 52)
+    assert (here / "out" / "notes.txt").read_text() == "mine"
+
+
+# ---- simulate
+
+
+def test_simulate_writes_stacks_whose_truth_and_objects_agree(here, capsys):
+    assert run("simulate", "--count", 2, "--shape", "16,40,44", "-o", "sim", "--quiet") == 0
+    names = {f"{what}_00{i}.tif" for what in ("stack", "truth", "objects") for i in range(2)}
+    assert {path.name for path in (here / "sim").iterdir()} == names
+    stacks = []
+    for i in range(2):
+        stack, truth, objects = (read_volume(here / "sim" / f"{w}_00{i}.tif") for w in ("stack", "truth", "objects"))
+        assert stack.array.shape == truth.array.shape == objects.array.shape == (16, 40, 44, 2)
+        assert stack.array.dtype == np.uint16
+        assert set(np.unique(truth.array)) == {0, 255}
+        np.testing.assert_array_equal(truth.array == 255, objects.array > 0)
+        for k in range(2):
+            inside = truth.array[..., k] > 0
+            assert stack.array[..., k][inside].mean() > 1.5 * stack.array[..., k][~inside].mean()
+        oracle = simulate_stack((16, 40, 44), seed=(0, i))
+        np.testing.assert_array_equal(stack.array, oracle.image.array)
+        np.testing.assert_array_equal(objects.array, oracle.truth.objects)
+        stacks.append(stack.array)
+    assert (stacks[0] != stacks[1]).any()
+    assert "golgi, nuclei" in capsys.readouterr().out
+
+
+def test_simulate_repeats_by_its_seed_and_refuses_to_replace(here, capsys):
+    arguments = ("simulate", "--count", 1, "--shape", "8,30,30", "--quiet", "-o")
+    for name, options in (("a", ()), ("b", ()), ("c", ("--seed", 1)), ("d", ("--hard",))):
+        assert run(*arguments, name, *options) == 0
+    one, again, other, hard = (
+        {path.name: path.read_bytes() for path in sorted((here / name).iterdir())} for name in "abcd"
+    )
+    assert one == again
+    assert all(one[name] != other[name] for name in one)
+    assert one["objects_000.tif"] == hard["objects_000.tif"]
+    assert one["stack_000.tif"] != hard["stack_000.tif"]
+    before = content_of(here)
+    assert run(*arguments, "a", "--seed", 2) == 2
+    assert_one_line(capsys.readouterr().err, "exists already")
+    assert content_of(here) == before
+    assert run(*arguments, "a", "--seed", 1, "--overwrite") == 0
+    assert {path.name: path.read_bytes() for path in sorted((here / "a").iterdir())} == other
+
+
+# ---- the whole way
+
+
+def test_train_predict_and_evaluate_go_the_whole_way(here, files, trained, capsys):
+    (here / "images").mkdir()
+    shutil.copy(files / "cells.tif", here / "images" / "b.tif")
+    write_volume(here / "images" / "a.tif", simulate_stack((17, 41, 40), seed=3).image)
+    capsys.readouterr()
+    assert run("predict", trained, "--images", "images", "-o", "masks", "--probabilities", "--quiet") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in said] == ["masks/a_mask.tif", "masks/b_mask.tif"]
+    names = {f"{name}_{what}" for name in "ab" for what in ("mask.tif", "mask.png", "probability.tif")}
+    assert {path.name for path in (here / "masks").iterdir()} == names
+
+    model = load_model(trained)
+    for name, voxel_size in (("a", None), ("b", VOXEL_SIZE)):
+        image = read_volume(here / "images" / f"{name}.tif")
+        mask, probability = (read_volume(here / "masks" / f"{name}_{what}.tif") for what in ("mask", "probability"))
+        np.testing.assert_allclose(probability.array, model.predict(image).array, atol=1e-6)
+        np.testing.assert_array_equal(mask.array, np.where(probability.array > 0.5, 255, 0))
+        for volume in (mask, probability):
+            assert volume.voxel_size_um == (pytest.approx(voxel_size) if voxel_size else None)
+        assert mask.array.dtype == np.uint8
+
+    truths = [simulate_stack((17, 41, 40), seed=3).truth, simulate_stack((20, 48, 52), seed=1).truth]
+    for name, truth in zip("ab", truths, strict=True):
+        write_volume(here / f"truth_{name}.tif", Volume(truth.array, VOXEL_SIZE if name == "b" else None))
+    arguments = ("--prediction", "masks", "--truth", "truth_a.tif", "truth_b.tif", "--json", "scores.json")
+    assert run("evaluate", *arguments) == 0
+    document = json.loads((here / "scores.json").read_text())
+    scores = [
+        evaluate(read_volume(here / "masks" / f"{name}_mask.tif"), truth)
+        for name, truth in zip("ab", truths, strict=True)
+    ]
+    for name in ("golgi", "nuclei"):
+        for figure in ("dice", "precision", "recall"):
+            mean = np.mean([getattr(score[name], figure) for score in scores])
+            assert document["classes"][name][figure] == pytest.approx(mean)
+    assert "nuclei" in capsys.readouterr().out
+
+
+def test_train_writes_a_run_folder_and_says_what_comes_next(eagerly, here, files, capsys):
+    arguments = ("--images", files / "cells.tif", "--object-diameter", "nuclei=9", "--seed", 7)
+    assert run("train", *arguments, "-o", "run", *TINY) == 0
+    printed = capsys.readouterr()
+    assert "run: finished; look at run/report.html" in printed.out
+    assert f"next: tfcyclegan3d predict run --images {files / 'cells.tif'} -o masks" in printed.out
+    manifest = json.loads((here / "run" / "manifest.json").read_text())
+    config = json.loads((here / "run" / "config.json").read_text())
+    assert (manifest["seed"], config["seed"], config["training"]["steps_per_epoch"]) == (7, 7, 2)
+    assert config["synthesis"]["diameters"] == {"nuclei": "9"}
+    assert manifest["command"].startswith("tfcyclegan3d")
+
+
+def test_a_threshold_of_ones_own_is_used(here, files, trained):
+    arguments = ("predict", trained, "--images", files / "cells.tif", "--probabilities", "--quiet", "-o")
+    assert run(*arguments, "low", "--threshold", 0.3) == 0
+    probability = read_volume(here / "low" / "cells_probability.tif").array
+    np.testing.assert_array_equal(read_volume(here / "low" / "cells_mask.tif").array > 0, probability > 0.3)
+
+
+def test_channels_are_put_into_the_order_asked_for(here, files, trained):
+    volume = read_volume(files / "cells.tif")
+    swapped = np.concatenate([volume.array[..., ::-1], noise((20, 48, 52, 1), np.uint16)], axis=-1)
+    write_volume(here / "swapped.tif", Volume(swapped, VOXEL_SIZE))
+    arguments = ("predict", trained, "--images", "swapped.tif", "--channels", "1,0", "--probabilities", "-o", "out")
+    assert run(*arguments, "--quiet") == 0
+    wanted = load_model(trained).predict(volume).array
+    np.testing.assert_allclose(read_volume(here / "out" / "swapped_probability.tif").array, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 9), (1, 12, 11), (4, 1, 6), (3, 2, 1)])
+def test_a_stack_smaller_than_a_patch_is_segmented(here, trained, shape):
+    write_volume(here / "small.tif", Volume(noise((*shape, 2))))
+    assert run("predict", trained, "--images", "small.tif", "-o", "out", "--quiet") == 0
+    assert read_volume(here / "out" / "small_mask.tif").array.shape == (*shape, 2)
+
+
+def test_diameters_count_beside_the_configuration_of_an_earlier_run(eagerly, here, files, trained):
+    arguments = ("--images", files / "cells.tif", "--object-diameter", "golgi=5", "--object-diameter", "nuclei=9")
+    assert run("train", *arguments, "--config", trained / "config.json", "-o", "run", "--quiet") == 0
+    earlier, later = (json.loads((path / "config.json").read_text()) for path in (trained, here / "run"))
+    assert later["model"] == earlier["model"]
+    axes = {one["name"]: one["semi_axes"][0] for one in later["synthesis"]["prior"]["objects"]}
+    assert axes == {"golgi": pytest.approx([0.35 * 5, 0.65 * 5]), "nuclei": pytest.approx([0.35 * 9, 0.65 * 9])}
+
+
+def test_a_stack_smaller_than_a_patch_can_be_trained_on(eagerly, here):
+    write_volume(here / "small.tif", simulate_stack((9, 30, 14), seed=2).image)
+    assert run("train", "--images", "small.tif", "-o", "run", "--quiet", *TINY) == 0
+    assert load_model(here / "run").predict(read_volume(here / "small.tif")).shape == (9, 30, 14)
+
+
+# ---- demo
+
+
+def test_the_demo_trains_and_scores_a_stack_it_held_out_beside_otsu(eagerly, here, monkeypatch, capsys):
+    from tfcyclegan3d.experiments import demo
+
+    monkeypatch.setattr(demo, "SHAPE", (20, 48, 52))
+    assert run("train", "--demo", "-o", "run", "--quiet", *TINY) == 0
+    made = here / "run" / "demo"
+    assert {path.name for path in made.iterdir()} == {
+        "stack.tif",
+        "truth.tif",
+        "mask.tif",
+        "scores.json",
+        "held_out.png",
+    }
+    stack, truth, mask = (read_volume(made / f"{name}.tif") for name in ("stack", "truth", "mask"))
+    held_out = simulate_stack((20, 48, 52), seed=(demo.DATA_SEED, 0, demo.N_TRAINING_STACKS))
+    np.testing.assert_array_equal(stack.array, held_out.image.array)
+    np.testing.assert_array_equal(truth.array > 0, held_out.truth.array > 0)
+    np.testing.assert_array_equal(mask.array > 0, load_model(here / "run").segment(stack).array)
+    scores = json.loads((made / "scores.json").read_text())
+    masks = {"cyclegan": mask, "otsu": otsu_mask(stack.array, 0), "smoothed otsu": otsu_mask(stack.array, 1)}
+    assert scores.keys() == masks.keys()
+    for method, predicted in masks.items():
+        for name, score in evaluate(predicted, truth).items():
+            wanted = {"dice": score.dice, "precision": score.precision, "recall": score.recall}
+            assert scores[method][name] == pytest.approx(wanted)
+    assert scores["smoothed otsu"]["nuclei"]["dice"] > 0.5
+    inputs = json.loads((here / "run" / "manifest.json").read_text())["inputs"]
+    assert len(inputs) == demo.N_TRAINING_STACKS
+    printed = capsys.readouterr().out
+    assert "cyclegan" in printed
+    assert "held_out.png" in printed

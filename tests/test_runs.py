@@ -1,0 +1,527 @@
+"""A whole training: what its run folder holds, how it repeats, stops and goes on, and the model that comes of it."""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from contextlib import contextmanager
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfcyclegan3d as tc
+from tfcyclegan3d import config as configuration
+from tfcyclegan3d import errors, preprocessing, presets
+from tfcyclegan3d.inference import predictor
+from tfcyclegan3d.training.run import Run
+from tfcyclegan3d.training.trainer import CycleGANTrainer
+from tfcyclegan3d.volumes import Volume, read_volume, write_volume
+
+VOXEL_SIZE = (0.5, 0.25, 0.25)
+TINY = presets.fast().replace(
+    {
+        "model.filters": 4,
+        "model.blocks": 1,
+        "model.critic_filters": 4,
+        "model.critic_levels": 2,
+        "model.end_kernel": 3,
+        "preprocessing.downsampling": [1, 2, 2],
+        "synthesis.n_masks": 2,
+        "synthesis.maximum_shape": [16, 32, 32],
+        "training.patch_shape": [16, 16, 16],
+        "training.epochs": 2,
+        "training.steps_per_epoch": 3,
+        "training.mixed_precision": "off",
+        "inference.tile_shape": [16, 16, 16],
+        "inference.overlap": 4,
+    }
+)
+# Only the start, which compiles in a second or two, and one step of it.
+SHORT = TINY.replace({"training.start_fraction": 1.0, "training.epochs": 1, "training.steps_per_epoch": 1})
+FILES = {
+    *("config.json", "manifest.json", "metrics.csv", "logs", "previews", "checkpoints", "report.html"),
+    *("image_to_mask.keras", "mask_to_image.keras"),
+}
+LOSSES = ["adversarial_mask", "adversarial_image", "cycle_mask", "cycle_image", "supervised", "critics"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def path(folder):
+    """A simulated stack."""
+    image = tc.simulate_stack((20, 48, 52), seed=1).image
+    return write_volume(folder / "cells.tif", Volume(image.array, VOXEL_SIZE))
+
+
+@pytest.fixture(scope="module")
+def whole(folder, path):
+    """An uninterrupted run: an epoch of the start, one of the CycleGAN."""
+    return tc.train([path], None, TINY, folder / "whole", progress=False, command="tfcyclegan3d train as typed")
+
+
+def interrupting_at(step):
+    """The trainer's step, which presses Ctrl-C in the middle of one of them."""
+    real = CycleGANTrainer.step
+
+    def pressed(self, index, progress):
+        if index == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, index, progress)
+
+    return pressed
+
+
+@pytest.fixture(scope="module")
+def interrupted(folder, path):
+    """The same run, interrupted in the middle of its second epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CycleGANTrainer, "step", interrupting_at(4))
+        return tc.train([path], None, TINY, folder / "interrupted", progress=False)
+
+
+@pytest.fixture(scope="module")
+def resumed(folder, path, interrupted):
+    """The interrupted run taken to its end, in a copy of its folder."""
+    shutil.copytree(interrupted.path, folder / "resumed")
+    return tc.train([path], None, None, folder / "resumed", resume=True, progress=False)
+
+
+@contextmanager
+def run_eagerly():
+    """Run steps without compiling them: seconds less for a run of a step or two."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def eagerly():
+    with run_eagerly():
+        yield
+
+
+@pytest.fixture(scope="module")
+def short_run(folder, path):
+    """A run of one step; to be copied, not changed."""
+    with run_eagerly():
+        return tc.train([path], None, SHORT, folder / "short", progress=False)
+
+
+@pytest.fixture
+def copied(short_run, tmp_path):
+    return shutil.copytree(short_run.path, tmp_path / "run")
+
+
+def weights_of(run_path):
+    """Every weight of both saved networks."""
+    names = ("image_to_mask", "mask_to_image")
+    return [
+        weight for name in names for weight in keras.saving.load_model(run_path / f"{name}.keras", False).get_weights()
+    ]
+
+
+def checkpoint_of(run_path, epoch):
+    with np.load(run_path / "checkpoints" / f"epoch_{epoch:04d}.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+def content_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def manifest_of(run_path):
+    return json.loads((run_path / "manifest.json").read_text())
+
+
+def rows_of(run_path):
+    with (run_path / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# ---- the run folder
+
+
+def test_the_run_folder_holds_what_it_promises_and_nothing_else(whole):
+    assert {path.name for path in whole.path.iterdir()} == FILES
+    assert sorted(path.name for path in (whole.path / "previews").iterdir()) == ["epoch_0001.png", "epoch_0002.png"]
+    assert sorted(path.name for path in (whole.path / "checkpoints").iterdir()) == ["epoch_0001.npz", "epoch_0002.npz"]
+    assert all(path.name.startswith("events.") for path in (whole.path / "logs").iterdir())
+    for picture in (whole.path / "previews").iterdir():
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_run_says_how_it_ended(whole, folder):
+    assert (whole.path, whole.verdict, whole.exit_status) == (folder / "whole", "finished", 0)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "warnings", "exit_status"),
+    [
+        ("finished", (), 0),
+        ("finished", ("the predicted masks of nuclei are empty",), 3),
+        ("diverged", ("a loss is not finite",), 3),
+        ("interrupted", (), 130),
+    ],
+)
+def test_the_exit_status_tells_a_run_not_to_be_trusted_from_a_good_one(tmp_path, verdict, warnings, exit_status):
+    assert Run(tmp_path, TINY, verdict, warnings).exit_status == exit_status
+
+
+def test_the_metrics_have_a_row_an_epoch_and_name_every_loss(whole):
+    rows = rows_of(whole.path)
+    assert list(rows[0]) == ["epoch", "step", "minutes", "phase", *LOSSES]
+    assert [(row["epoch"], row["step"], row["phase"]) for row in rows] == [("1", "3", "start"), ("2", "6", "cyclegan")]
+    assert [name for name in LOSSES if rows[0][name]] == ["supervised"]
+    assert all(float(rows[1][name]) > 0 for name in LOSSES)
+    assert 0 < float(rows[0]["minutes"]) < float(rows[1]["minutes"]) < 5
+
+
+def test_the_configuration_is_that_of_the_run_with_nothing_left_open(whole):
+    stored = configuration.load(whole.path / "config.json")
+    assert stored == whole.config
+    assert stored.classes == ("golgi", "nuclei")
+    assert stored.synthesis.prior is not None
+    assert None not in (stored.losses.class_weights, stored.losses.foreground_weights)
+    kept = {"classes": None, "synthesis.prior": None, "losses.class_weights": None, "losses.foreground_weights": None}
+    assert stored.replace(kept) == TINY
+
+
+def test_the_manifest_says_what_was_run_on_what_and_how_it_ended(whole, path):
+    manifest = manifest_of(whole.path)
+    assert manifest["inputs"] == [{"name": "cells.tif", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}]
+    assert (manifest["command"], manifest["seed"]) == ("tfcyclegan3d train as typed", 0)
+    assert (manifest["verdict"], manifest["epochs"], manifest["steps"]) == ("finished", 2, 6)
+    assert manifest["machine"]["tfcyclegan3d"] == tc.__version__
+    assert manifest["machine"]["tensorflow"] == tf.__version__
+    assert (manifest["policy"], manifest["preset"], manifest["classes"]) == ("float32", "fast", ["golgi", "nuclei"])
+    assert any("full" in note for note in manifest["notes"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", manifest["started"])
+    assert 0 < manifest["timings"]["total_minutes"] < 5
+
+
+def test_the_report_is_one_page_that_needs_no_other_file(whole):
+    page = (whole.path / "report.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert len(sources) == 3  # The losses, the last and the first preview.
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    for said in ("finished", "cells.tif", "tfcyclegan3d train as typed"):
+        assert said in page
+
+
+def test_the_saved_networks_are_the_averages_of_the_last_checkpoint(whole):
+    state = checkpoint_of(whole.path, 2)
+    averages = [state[f"average/{k:04d}"] for k in range(sum(name.startswith("average/") for name in state) - 1)]
+    saved = weights_of(whole.path)
+    assert len(saved) == len(averages)
+    for weight, average in zip(saved, averages, strict=True):
+        np.testing.assert_array_equal(weight, average)
+    assert any((state[f"image_to_mask/{k:04d}"] != saved[k]).any() for k in range(4))
+
+
+# ---- repeating
+
+
+def assert_same_state(one, other):
+    assert one.keys() == other.keys()
+    for name in one.keys() - {"clock/seconds"}:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_the_same_seed_gives_the_same_networks_bit_for_bit_and_another_seed_others(eagerly, short_run, path, tmp_path):
+    again, other = (
+        tc.train([path], None, SHORT.replace({"seed": seed}), tmp_path / str(seed), progress=False) for seed in (0, 1)
+    )
+    assert_same_state(checkpoint_of(short_run.path, 1), checkpoint_of(again.path, 1))
+    for one, another in zip(weights_of(short_run.path), weights_of(again.path), strict=True):
+        np.testing.assert_array_equal(one, another)
+    assert (weights_of(other.path)[0] != weights_of(again.path)[0]).any()
+
+
+def test_a_run_can_be_repeated_from_its_configuration(eagerly, short_run, path, tmp_path):
+    stored = configuration.load(short_run.path / "config.json")
+    again = tc.train([path], None, stored, tmp_path / "again", progress=False)
+    assert again.config == short_run.config
+    assert_same_state(checkpoint_of(short_run.path, 1), checkpoint_of(again.path, 1))
+
+
+# ---- stopping and going on
+
+
+def test_an_interrupted_run_has_saved_what_it_learned(interrupted, path):
+    assert (interrupted.verdict, interrupted.exit_status) == ("interrupted", 130)
+    assert manifest_of(interrupted.path)["verdict"] == "interrupted"
+    assert manifest_of(interrupted.path)["steps"] == 5
+    assert {path.name for path in interrupted.path.iterdir()} == FILES
+    assert [row["epoch"] for row in rows_of(interrupted.path)] == ["1"]
+    assert checkpoint_of(interrupted.path, 1)["clock/step"] == 5
+    probabilities = tc.load_model(interrupted.path).predict(read_volume(path))
+    assert np.isfinite(probabilities.array).all()
+
+
+def test_ctrl_c_works_as_before_once_a_run_was_interrupted(interrupted):
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_resumed_run_ends_as_if_it_had_never_been_interrupted_bit_for_bit(whole, resumed):
+    assert (resumed.verdict, resumed.exit_status, resumed.config) == ("finished", 0, whole.config)
+    for one, other in zip(weights_of(whole.path), weights_of(resumed.path), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert_same_state(checkpoint_of(whole.path, 2), checkpoint_of(resumed.path, 2))
+
+
+def test_a_resumed_run_has_a_row_and_a_preview_for_every_epoch_once(whole, resumed):
+    assert [(row["epoch"], row["step"]) for row in rows_of(resumed.path)] == [("1", "3"), ("2", "6")]
+    assert sorted(path.name for path in (resumed.path / "previews").iterdir()) == ["epoch_0001.png", "epoch_0002.png"]
+    assert {path.name for path in resumed.path.iterdir()} == FILES
+    assert manifest_of(resumed.path)["timings"]["total_minutes"] > 0
+
+
+def test_a_finished_run_can_go_on_for_longer_and_says_so_in_its_configuration(eagerly, short_run, copied, path):
+    longer = short_run.config.replace({"training.epochs": 2})
+    run = tc.train([path], None, longer, copied, resume=True, progress=False)
+    assert [(row["epoch"], row["step"]) for row in rows_of(copied)] == [("1", "1"), ("2", "2")]
+    assert run.config == longer
+    assert configuration.load(copied / "config.json") == longer
+
+
+def test_a_run_is_resumed_by_the_call_that_began_it(eagerly, short_run, copied, path):
+    run = tc.train([path], None, SHORT, copied, resume=True, progress=False)
+    assert (run.verdict, run.config) == ("finished", short_run.config)
+
+
+def test_a_run_cannot_be_resumed_with_other_settings(short_run, copied, path):
+    with pytest.raises(errors.ModelError, match="begun with other settings"):
+        tc.train([path], None, short_run.config.replace({"model.blocks": 2}), copied, resume=True, progress=False)
+    assert configuration.load(copied / "config.json") == short_run.config
+
+
+def test_a_run_begun_with_masks_is_not_resumed_without_them(eagerly, path, tmp_path):
+    masks = Volume(tc.simulate_stack((20, 48, 52), seed=3).truth.array)
+    run = tc.train([path], [masks], SHORT, tmp_path / "run", progress=False)
+    before = content_of(run.path)
+    with pytest.raises(errors.ModelError, match="begun with other settings"):
+        tc.train([path], None, None, run.path, resume=True, progress=False)
+    assert content_of(run.path) == before
+
+
+def test_epochs_after_the_checkpoint_are_forgotten_when_resuming(eagerly, short_run, copied, path):
+    with (copied / "metrics.csv").open("a") as file:
+        file.write("2,2,0.1,start" + "," * len(LOSSES) + "\n")
+    (copied / "previews" / "epoch_0002.png").write_bytes(b"of an epoch that is done again")
+    tc.train([path], None, None, copied, resume=True, progress=False)
+    assert [row["epoch"] for row in rows_of(copied)] == ["1"]
+    assert [preview.name for preview in (copied / "previews").iterdir()] == ["epoch_0001.png"]
+
+
+@pytest.mark.parametrize("content", ["nothing", "a folder", "a stranger's folder", "no checkpoint", "damage"])
+def test_a_folder_that_is_no_run_cannot_be_resumed(short_run, path, tmp_path, content):
+    output = tmp_path / "run"
+    if content in ("a folder", "a stranger's folder"):
+        output.mkdir()
+    if content == "a stranger's folder":
+        (output / "notes.txt").write_text("mine")
+    if content in ("no checkpoint", "damage"):
+        shutil.copytree(short_run.path, output)
+    if content == "no checkpoint":
+        shutil.rmtree(output / "checkpoints")
+    if content == "damage":
+        (output / "checkpoints" / "epoch_0001.npz").write_bytes(b"PK\x03\x04")
+    before = content_of(output)
+    with pytest.raises(errors.ModelError, match=re.escape(str(output))):
+        tc.train([path], None, None, output, resume=True, progress=False)
+    assert content_of(output) == before
+    assert output.exists() == (content != "nothing")
+
+
+def test_a_run_stops_when_its_time_is_up_and_still_writes_everything(path, tmp_path):
+    endless = SHORT.replace({"training.epochs": 50, "training.steps_per_epoch": 100_000, "training.max_minutes": 0.05})
+    begun = time.monotonic()
+    run = tc.train([path], None, endless, tmp_path / "run", progress=False)
+    assert time.monotonic() - begun < 40
+    assert (run.verdict, run.exit_status) == ("finished", 0)
+    assert {path.name for path in run.path.iterdir()} == FILES
+    manifest = manifest_of(run.path)
+    assert 1 <= manifest["steps"] < 5000
+    assert manifest["timings"]["total_minutes"] >= 0.05
+    (row,) = rows_of(run.path)
+    assert int(row["step"]) == manifest["steps"]
+    assert tc.load_model(run.path).classes == ("golgi", "nuclei")
+
+
+def test_a_run_that_diverges_keeps_what_was_good_and_says_so(eagerly, path, tmp_path, monkeypatch):
+    real = CycleGANTrainer.step
+
+    def diverging(self, index, progress):
+        values = real(self, index, progress)
+        return {name: value * float("nan") for name, value in values.items()} if index == 1 else values
+
+    monkeypatch.setattr(CycleGANTrainer, "step", diverging)
+    run = tc.train([path], None, SHORT.replace({"training.epochs": 4}), tmp_path / "run", progress=False)
+    assert (run.verdict, run.exit_status) == ("diverged", 3)
+    assert manifest_of(run.path)["verdict"] == "diverged"
+    assert "diverged" in (run.path / "report.html").read_text()
+    assert [row["epoch"] for row in rows_of(run.path)] == ["1"]
+    assert checkpoint_of(run.path, 1)["clock/step"] == 1
+    assert all(np.isfinite(weight).all() for weight in weights_of(run.path))
+
+
+# ---- what exists already
+
+
+def test_an_existing_run_is_not_replaced_unasked(short_run, copied, path):
+    before = content_of(copied)
+    with pytest.raises(errors.OutputExistsError, match=re.escape(str(copied))):
+        tc.train([path], None, SHORT, copied, progress=False)
+    assert content_of(copied) == before
+
+
+def test_overwriting_replaces_the_run_and_leaves_other_files_alone(eagerly, copied, path):
+    (copied / "notes.txt").write_text("mine")
+    (copied / "previews" / "epoch_0009.png").write_bytes(b"old")
+    (copied / "demo").mkdir()
+    run = tc.train([path], None, SHORT.replace({"seed": 5}), copied, overwrite=True, progress=False)
+    assert {file.name for file in copied.iterdir()} == FILES | {"notes.txt"}
+    assert (copied / "notes.txt").read_text() == "mine"
+    assert [preview.name for preview in (copied / "previews").iterdir()] == ["epoch_0001.png"]
+    assert configuration.load(copied / "config.json") == run.config
+    assert run.config.seed == 5
+
+
+def test_a_folder_with_other_files_gets_a_run_beside_them(eagerly, path, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    run = tc.train(read_volume(path), None, SHORT, tmp_path, progress=False)
+    assert {file.name for file in tmp_path.iterdir()} == FILES | {"notes.txt"}
+    assert manifest_of(run.path)["inputs"] == [{"name": "cells", "sha256": None}]
+
+
+@pytest.mark.parametrize("wrong", ["stack", "settings", "file in the way"])
+def test_nothing_is_written_when_the_users_input_cannot_be_used(path, tmp_path, wrong):
+    output = tmp_path / "new" / "run"
+    images, config = [path], SHORT
+    if wrong == "stack":
+        images = [path, Volume(np.zeros((9, 9, 9, 2)), None, "dark")]
+    if wrong == "settings":
+        config = SHORT.replace({"synthesis.diameters": {"er": 5}})
+    if wrong == "file in the way":
+        output.parent.mkdir()
+        output.write_text("mine")
+    with pytest.raises(errors.UserError):
+        tc.train(images, None, config, output, progress=False)
+    if wrong == "file in the way":
+        assert output.read_text() == "mine"
+    else:
+        assert not output.parent.exists()
+
+
+# ---- the model
+
+
+@pytest.fixture(scope="module")
+def model(whole):
+    return tc.load_model(whole.path)
+
+
+def test_a_stack_of_one_tile_is_segmented_as_the_network_itself_does(model, whole, path):
+    volume = read_volume(path)
+    cut = Volume(volume.array[:16, :32, :32], volume.voxel_size_um, "cut")
+    coarse = cut.array.astype(float).reshape(16, 16, 2, 16, 2, 2).mean(axis=(2, 4))
+    low, high = np.percentile(coarse, (1, 99.8), axis=(0, 1, 2))
+    scaled = np.clip((coarse - low) / (high - low) * 2 - 1, -1, 1)
+    network = keras.saving.load_model(whole.path / "image_to_mask.keras", compile=False)
+    output = (network(scaled[None].astype(np.float32)).numpy()[0] + 1) / 2
+    wanted = preprocessing.upsample(output, (1, 2, 2), (16, 32, 32))
+    found = model.predict(cut)
+    np.testing.assert_allclose(found.array, wanted, atol=2e-3)
+    assert np.ptp(found.array) > 0.05
+
+
+@pytest.mark.parametrize("shape", [(20, 48, 52), (17, 33, 41), (5, 7, 9), (1, 20, 30), (2, 1, 3)])
+def test_a_prediction_has_the_stacks_shape_voxel_size_and_name_and_lies_in_nought_to_one(model, path, shape):
+    cut = tuple(slice(0, side) for side in shape)
+    seen = []
+    volume = Volume(read_volume(path).array[cut], VOXEL_SIZE, "mine")
+    before = volume.array.copy()
+    prediction = model.predict(volume, lambda done, total: seen.append((done, total)))
+    assert prediction.array.shape == (*shape, 2)
+    assert prediction.array.dtype == np.float32
+    assert (prediction.voxel_size_um, prediction.name) == (VOXEL_SIZE, "mine")
+    assert 0 <= prediction.array.min() < prediction.array.max() <= 1
+    assert [done for done, _ in seen] == list(range(1, seen[-1][1] + 1))
+    np.testing.assert_array_equal(volume.array, before)
+
+
+def test_the_segmentation_is_where_the_probability_exceeds_the_runs_threshold(model, path):
+    volume = read_volume(path)
+    mask = model.segment(volume)
+    np.testing.assert_array_equal(mask.array, model.predict(volume).array > model.config.inference.threshold)
+    assert mask.array.dtype == bool
+
+
+def test_a_prediction_does_not_depend_on_the_units_of_the_intensities(model, path):
+    volume = read_volume(path)
+    brighter = Volume(volume.array.astype(np.float32) * 7 + 300, VOXEL_SIZE)
+    np.testing.assert_allclose(model.predict(brighter).array, model.predict(volume).array, atol=1e-3)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_a_stack_of_another_number_of_channels_is_an_error_that_names_the_classes(model, n_channels):
+    volume = Volume(np.random.default_rng(0).random((9, 9, 9, n_channels)), None, "cells")
+    with pytest.raises(errors.ModelError, match=f"golgi, nuclei, but cells has {n_channels} channel"):
+        model.predict(volume)
+
+
+@pytest.mark.parametrize(("value", "said"), [(3, "constant"), (np.nan, "NaN")])
+def test_a_stack_that_shows_nothing_cannot_be_segmented(model, value, said):
+    with pytest.raises(errors.VolumeContentError, match=said):
+        model.predict(Volume(np.full((9, 9, 9, 2), value), None, "dark"))
+
+
+def test_a_model_computes_in_bfloat16_what_it_does_in_float32(whole, model, path):
+    network = keras.saving.load_model(whole.path / "image_to_mask.keras", compile=False)
+    half = predictor.SegmentationModel(network, whole.config.replace({"training.mixed_precision": "bfloat16"}))
+    volume = read_volume(path)
+    found, wanted = half.predict(volume).array, model.predict(volume).array
+    np.testing.assert_allclose(found, wanted, atol=0.05)
+    assert (found != wanted).any()
+
+
+@pytest.mark.parametrize("content", ["nothing", "a folder", "a file", "no network", "garbage", "cut", "flipped"])
+def test_a_folder_that_is_no_run_or_a_damaged_one_is_no_model(short_run, tmp_path, content):
+    path = tmp_path / "run"
+    if content == "a folder":
+        path.mkdir()
+    if content == "a file":
+        path.write_text("no model")
+    if content in ("no network", "garbage", "cut", "flipped"):
+        shutil.copytree(short_run.path, path)
+        network = path / "image_to_mask.keras"
+        whole = network.read_bytes()
+        middle = len(whole) // 2
+        damaged = {"garbage": b"no zip", "cut": whole[:middle]}
+        damaged["flipped"] = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
+        network.unlink() if content == "no network" else network.write_bytes(damaged[content])
+    with pytest.raises(errors.UserError, match=re.escape(str(path))) as caught:
+        tc.load_model(path)
+    assert "\n" not in str(caught.value)
+    assert "; " in str(caught.value)
+
+
+def test_a_run_whose_configuration_is_damaged_is_no_model(copied):
+    (copied / "config.json").write_text('{"preset": ')
+    with pytest.raises(errors.ConfigError, match=r"config\.json"):
+        tc.load_model(copied)
