@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfcyclegan3d import patches
+from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.synthesis.microscope import ANY, Microscope
 
 few = settings(max_examples=25, deadline=None)
@@ -37,13 +38,13 @@ def distinct(shape, seed=0):
 
 
 def blocks(shape=(20, 30, 40), n_classes=2, seed=0):
-    """Object numbers (ZYXC): boxes of every size, other ones in every class."""
+    """Numbered objects (ZYXC) that cover whole voxels: boxes of every size, other ones in every class."""
     rng = np.random.default_rng(seed)
     numbers = np.zeros((*shape, n_classes), np.uint16)
     for number, k in itertools.product(range(1, 9), range(n_classes)):
         corner = [int(rng.integers(side)) for side in shape]
         numbers[(*(slice(first, first + int(rng.integers(2, 8))) for first in corner), k)] = number
-    return numbers
+    return CoarseObjects.of(numbers, (1, 1, 1))
 
 
 def sources(seed=(5,)):
@@ -219,7 +220,7 @@ def test_a_rendered_image_lies_voxel_by_voxel_on_its_mask(seed, index):
 def test_consecutive_patches_share_a_rendering_and_the_next_ones_have_another(monkeypatch):
     renderings = []
 
-    def rendered(numbers, microscope, rng):
+    def rendered(numbers, microscope, rng, coverage):
         renderings.append(rng.integers(1 << 30))
         return np.where(numbers > 0, np.float32(1), np.float32(0)) + rng.random(numbers.shape, np.float32) / 10
 
@@ -247,8 +248,19 @@ def test_rendered_patches_are_stretched_by_the_percentiles_of_the_whole_renderin
     assert (drawn == 1).mean() == pytest.approx(0.10, abs=0.04)
 
 
-def test_the_range_of_a_mask_is_minus_one_and_one():
-    numbers = np.array([0, 1, 7, 255, 65535], np.uint16)
-    made = patches.mask_range(numbers)
+def test_a_mask_is_the_share_of_its_voxels_that_objects_cover():
+    numbers = np.zeros((16, 24, 24, 1), np.uint16)
+    numbers[3:11, 5:17, 2:20] = 4
+    drawn = CoarseObjects.of(numbers, (2, 2, 2))
+    masks = [patches.RenderedPatches([drawn], PATCH, ANY, (1.0, 99.0), (0,)).draw(index)[1] for index in range(4)]
+    for mask in masks:  # The patch is the whole volume, flipped and turned.
+        shares = np.unique((mask + 1) / 2, return_counts=True)
+        oracle = np.unique((numbers > 0).reshape(8, 2, 12, 2, 12, 2).mean(axis=(1, 3, 5)), return_counts=True)
+        for found, wanted in zip(shares, oracle, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_the_range_of_a_mask_is_minus_one_to_one():
+    made = patches.mask_range(np.array([0, 0.25, 0.5, 1]))
     assert made.dtype == np.float32
-    assert made.tolist() == [-1, 1, 1, 1, 1]
+    assert made.tolist() == [-1, -0.5, 0, 1]

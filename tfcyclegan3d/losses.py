@@ -1,7 +1,8 @@
 """Losses: pure functions of tensors, each with its formula and source.
 
-Masks lie in [-1, 1] (-1 background, 1 object), class by class in the last axis. "Mean" is over every voxel and sample
-of a batch; classes are summed with their weights, as in the published code (3.5 x Golgi + 1 x nuclei).
+Masks lie in [-1, 1] (-1 background, 1 object, between them a voxel that an object covers in part), class by class in
+the last axis. "Mean" is over every voxel and sample of a batch; classes are summed with their weights, as in the
+published code (3.5 x Golgi + 1 x nuclei).
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ def weighted_l1(target, output, class_weights: Sequence[float]):
 def balanced_l1(target, output, class_weights: Sequence[float], foreground_weights):
     """L1 in which voxels of ``target``'s foreground weigh ``foreground_weights[k]`` times those of its background.
 
-    ``sum_k w_k * mean(b_k |target_k - output_k|) / mean(b_k)`` with b_k = foreground_weights[k] where target_k > 0,
-    else 1. With a few per cent of foreground, plain L1 has its minimum near "everything is background".
+    ``sum_k w_k * mean(b_k |target_k - output_k|) / mean(b_k)`` with b_k = foreground_weights[k] in an object, 1 in the
+    background, and in proportion where a voxel is covered in part. With a few per cent of foreground, plain L1 has its
+    minimum near "everything is background".
     """
-    balance = 1.0 + (_per_class(foreground_weights, output) - 1.0) * ops.cast(target > 0, output.dtype)
+    balance = 1.0 + (_per_class(foreground_weights, output) - 1.0) * (target + 1.0) / 2.0
     axes = (0, 1, 2, 3)
     error = ops.mean(balance * ops.abs(target - output), axis=axes) / ops.mean(balance, axis=axes)
     return ops.sum(error * _per_class(class_weights, error))
@@ -57,7 +59,7 @@ def balanced_cross_entropy(target, logits, foreground_weights):
     ``softplus(-x)`` on the foreground and ``softplus(x)`` on the background, x = 2 logits, which never saturates.
     """
     x = 2.0 * logits
-    foreground = ops.cast(target > 0, x.dtype)
+    foreground = (target + 1.0) / 2.0
     weights = _per_class(foreground_weights, x)
     return ops.mean(weights * foreground * ops.softplus(-x) + (1.0 - foreground) * ops.softplus(x))
 

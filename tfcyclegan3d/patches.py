@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcyclegan3d import preprocessing
+from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.synthesis.microscope import Microscope, render
 
 Triple = tuple[int, int, int]
@@ -97,8 +98,8 @@ class RenderedPatches:
 
     Parameters
     ----------
-    objects : sequence of ndarray
-        ZYXC object numbers, 0 for none.
+    objects : sequence of CoarseObjects
+        Those of one mask volume each.
     patch_shape : (int, int, int)
         Z, Y, X.
     microscope : Microscope
@@ -115,14 +116,14 @@ class RenderedPatches:
 
     def __init__(
         self,
-        objects: Sequence[np.ndarray],
+        objects: Sequence[CoarseObjects],
         patch_shape: Triple,
         microscope: Microscope,
         percentiles: tuple[float, float],
         seed: Sequence[int],
         patches_per_rendering: int = 4,
     ) -> None:
-        self._objects = [preprocessing.pad_to(numbers, patch_shape) for numbers in objects]
+        self._objects = [one.padded(patch_shape) for one in objects]
         self._microscope = microscope
         self._percentiles = percentiles
         self._seed = tuple(seed)
@@ -130,7 +131,7 @@ class RenderedPatches:
         self._lock = threading.Lock()
         self._rendered: tuple[int, np.ndarray, np.ndarray] | None = None
         self.patch_shape = tuple(patch_shape)
-        self.n_channels = self._objects[0].shape[-1]
+        self.n_channels = self._objects[0].numbers.shape[-1]
 
     def draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return (image, mask) of an index."""
@@ -142,16 +143,16 @@ class RenderedPatches:
         with self._lock:
             if self._rendered is None or self._rendered[0] != rendering:
                 rng = np.random.default_rng([*self._seed, 0, rendering])
-                numbers = self._objects[rng.integers(len(self._objects))]
-                image = render(numbers, self._microscope, rng)
+                drawn = self._objects[rng.integers(len(self._objects))]
+                image = render(drawn.numbers, self._microscope, rng, drawn.coverage)
                 image = preprocessing.stretch(image, preprocessing.stretch_bounds(image, self._percentiles))
-                self._rendered = rendering, image, mask_range(numbers)
+                self._rendered = rendering, image, mask_range(drawn.coverage)
             return self._rendered[1:]
 
 
-def mask_range(mask: np.ndarray) -> np.ndarray:
-    """Return -1 where ``mask`` is 0 and 1 elsewhere, float32."""
-    return np.where(mask > 0, np.float32(1), np.float32(-1))
+def mask_range(coverage: np.ndarray) -> np.ndarray:
+    """Return a mask in the networks' range, -1 to 1, from the share of each voxel that objects cover, 0 to 1."""
+    return 2 * coverage.astype(np.float32) - 1
 
 
 def dataset(source: PatchSource, batch_size: int, first_step: int = 0) -> tf.data.Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -69,12 +70,43 @@ def downsample(array: np.ndarray, factors: Triple) -> np.ndarray:
     array = array.astype(np.float32, copy=False)
     if tuple(factors) == (1, 1, 1):
         return array
+    return _blocks(array, factors).mean(axis=(1, 3, 5))
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseObjects:
+    """Objects on the networks' grid.
+
+    Parameters
+    ----------
+    numbers : ndarray of int, ZYXC
+        The object at each voxel, 0 for none; the highest number where several share one.
+    coverage : ndarray of float32, ZYXC
+        Share of each voxel that objects cover, in [0, 1]: what lets a network place a border between two voxels.
+    """
+
+    numbers: np.ndarray
+    coverage: np.ndarray
+
+    @classmethod
+    def of(cls, numbers: np.ndarray, factors: Triple) -> CoarseObjects:
+        """Bring numbered objects (ZYXC) to a grid coarser by ``factors``."""
+        coarse = _blocks(numbers, factors).max(axis=(1, 3, 5))
+        return cls(coarse, downsample(numbers > 0, factors))
+
+    def padded(self, minimum: Triple) -> CoarseObjects:
+        """Return the objects padded as ``pad_to`` does."""
+        return CoarseObjects(pad_to(self.numbers, minimum), pad_to(self.coverage, minimum))
+
+
+def _blocks(array: np.ndarray, factors: Triple) -> np.ndarray:
+    """View ZYXC as (Z, z, Y, y, X, x, C) with blocks of z, y, x voxels, the last ones filled by repeating the edge."""
     surplus = [(0, -side % factor) for side, factor in zip(array.shape[:3], factors, strict=True)]
     array = np.pad(array, [*surplus, (0, 0)], mode="edge")
-    blocks = []
+    sides = []
     for side, factor in zip(array.shape[:3], factors, strict=True):
-        blocks += [side // factor, factor]
-    return array.reshape(*blocks, array.shape[3]).mean(axis=(1, 3, 5))
+        sides += [side // factor, factor]
+    return array.reshape(*sides, array.shape[3])
 
 
 def upsample(array: np.ndarray, factors: Triple, shape: Triple) -> np.ndarray:
@@ -109,6 +141,8 @@ def pad_to(array: np.ndarray, minimum: Triple, multiple: int = 1) -> np.ndarray:
     In the paper (section II.A), 55 to 61 slices become 64 so.
     """
     padding = tiling.padding_to(array.shape[:3], minimum, multiple)
+    if not any(before or after for before, after in padding):
+        return array
     return np.pad(array, [*padding, (0, 0)], mode="reflect")
 
 

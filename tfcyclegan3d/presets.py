@@ -43,7 +43,7 @@ def fast() -> Config:
     return Config(
         preset="fast",
         preprocessing=PreprocessingConfig(percentiles=(1.0, 99.8), downsampling=None),
-        synthesis=SynthesisConfig(n_masks=12, fill_from_stack=True, maximum_shape=(48, 128, 128)),
+        synthesis=SynthesisConfig(n_masks=12, fill_from_stack=True, maximum_shape=(32, 96, 96)),
         model=ModelConfig(filters=16, blocks=4, critic_filters=32, critic_levels=3),
         losses=LossConfig(
             identity=0.0, foreground_weights=None, supervised=5.0, supervised_end=1.0, cycle_noise=0.1, critic_noise=0.1

@@ -47,7 +47,7 @@ def otsu_mask(array: np.ndarray, sigma: float = 1.0) -> np.ndarray:
         if sigma > 0:
             intensity = gaussian_filter(intensity, sigma)
         # Smoothing leaves rounding noise in a channel of one value, which a threshold would split.
-        if np.ptp(channels[..., k]) > 0:
+        if channels[..., k].min() < channels[..., k].max():
             mask[..., k] = intensity > _split(intensity)
     return mask.reshape(array.shape)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 from collections import Counter
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def run(options: argparse.Namespace) -> None:
             raise errors.OptionError(
                 "--images", str(path), f"several stacks are called {name}: predict them one by one"
             )
-    writes = tuple(f"{name}_{what}" for name in names.values() for what in ("mask.tif", "mask.png", "probability.tif"))
+    kinds = ("mask.tif", "mask.png", "probability.tif")
+    writes = tuple(f"{glob.escape(name)}_{kind}" for name in names.values() for kind in kinds)
     if not options.debug:
         import_quietly()
     with fresh_folder(options.output, options.overwrite, writes) as folder:
@@ -63,6 +65,7 @@ def _segment(options: argparse.Namespace, names: dict[Path, str], folder: Path):
     colours = stack_colours(model.classes)
     for path, name in names.items():
         volume = read_volume(path, options.axes, options.channels)
+        model.check(volume)  # Before there is a bar on stderr, where an error is one line.
         with progress_bar(name, not options.quiet) as on_progress:
             probabilities = model.predict(volume, lambda done, total, move=on_progress: move(done, total, "tiles"))
         mask = probabilities > threshold

@@ -80,11 +80,24 @@ def run(options: argparse.Namespace) -> int:
         raise errors.OptionError("--demo", "--images or --masks beside it", "give either --demo or stacks of your own")
     if not options.demo and not options.images:
         raise errors.OptionError("--images", None, "give your stacks, or --demo to see it work on built-in ones")
+    _check_options_apply(options)
     config = _config(options)
     if not options.debug:
         import_quietly()
     command = shlex.join(["tfcyclegan3d", *sys.argv[1:]])
     return (_demo if options.demo else _train)(options, config, command)
+
+
+def _check_options_apply(options: argparse.Namespace) -> None:
+    """Refuse options that another one would leave without effect."""
+    from tfcyclegan3d import errors
+
+    drawing = {"--object-diameter": options.object_diameter, "--prior": options.prior}
+    for option, value in drawing.items():
+        if value and options.masks:
+            raise errors.OptionError(option, str(value), "leave it out with --masks, beside which none are drawn")
+    if options.prior and options.object_diameter:
+        raise errors.OptionError("--object-diameter", str(options.object_diameter), "leave it out with --prior")
 
 
 def _train(options: argparse.Namespace, config: Config, command: str) -> int:
@@ -150,6 +163,8 @@ def _config(options: argparse.Namespace) -> Config:
         "synthesis.prior": _prior(options.prior),
     }
     changes = {key: value for key, value in given.items() if value is not None}
+    if options.object_diameter:
+        changes["synthesis.prior"] = None  # That of an earlier run would hide the diameters.
     return _base(options).replace(changes | configuration.parse_assignments(options.set))
 
 
@@ -160,6 +175,8 @@ def _base(options: argparse.Namespace) -> Config:
     if options.preset and (options.config or options.resume):
         raise errors.OptionError("--preset", options.preset, "leave it out with --config and --resume, which hold all")
     if options.resume:
+        if not (options.output / "config.json").is_file():
+            raise errors.ModelError(options.output, "holds no run to resume", "start one without --resume")
         return configuration.load(options.output / "config.json")
     return configuration.load(options.config) if options.config else presets.by_name(options.preset or "fast")
 

@@ -14,6 +14,7 @@ from tfcyclegan3d.inference.predictor import load_model
 from tfcyclegan3d.progress import progress_bar
 from tfcyclegan3d.synthesis.simulation import SimulatedStack, simulate_stack
 from tfcyclegan3d.thresholding import otsu_mask
+from tfcyclegan3d.training.loop import FINISHED
 from tfcyclegan3d.training.run import Run, train
 from tfcyclegan3d.training.run_folder import RunFolder
 from tfcyclegan3d.volumes import Volume, write_volume
@@ -86,7 +87,7 @@ def run_demo(
     training, held_out = demo_stacks(config.seed)
     images = [Volume(stack.image.array, None, f"simulated_{i:03d}") for i, stack in enumerate(training)]
     run = train(images, None, config, output, overwrite=overwrite, resume=resume, progress=progress, command=command)
-    if run.exit_status != 0:
+    if run.verdict != FINISHED:
         return Demo(run, {}, None)
     with progress_bar("segmenting", progress) as on_progress:
         mask = load_model(output).segment(held_out.image, lambda done, total: on_progress(done, total, "tiles"))

@@ -69,7 +69,7 @@ def _show(axis: Axes, picture: np.ndarray, title: str) -> None:
 def _outline(axis: Axes, plane: np.ndarray, class_names: Sequence[str]) -> None:
     colours = picture_colours(class_names) if len(class_names) > 1 else [OUTLINE_OF_ONE]
     for k, colour in enumerate(colours):
-        if plane[..., k].any() and not plane[..., k].all():
+        if min(plane.shape[:2]) > 1 and plane[..., k].any() and not plane[..., k].all():
             axis.contour(plane[..., k], levels=[0.5], colors=[colour], linewidths=0.9)
 
 

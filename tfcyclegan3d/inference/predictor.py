@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,14 +70,7 @@ class SegmentationModel:
         VolumeContentError
             For constant or not finite values.
         """
-        if volume.n_channels != len(self.classes):
-            raise errors.ModelError(
-                self.name,
-                f"segments {len(self.classes)} class(es), {', '.join(self.classes)}, but "
-                f"{volume.name} has {volume.n_channels} channel(s)",
-                "choose its channels with --channels, or another model",
-            )
-        check_image(volume)
+        self.check(volume)
         preparation, inference = self.config.preprocessing, self.config.inference
         coarse = preprocessing.downsample(volume.array, preparation.downsampling)
         stretched = preprocessing.stretch(coarse, preprocessing.stretch_bounds(coarse, preparation.percentiles))
@@ -90,6 +84,23 @@ class SegmentationModel:
         )
         fine = preprocessing.upsample(probabilities, preparation.downsampling, volume.shape)
         return Volume(np.clip(fine, 0, 1), volume.voxel_size_um, volume.name)
+
+    def check(self, volume: Volume) -> None:
+        """Check that a stack can be segmented, before anything is computed.
+
+        Raises
+        ------
+        ModelError, VolumeContentError
+            As ``predict`` does.
+        """
+        if volume.n_channels != len(self.classes):
+            raise errors.ModelError(
+                self.name,
+                f"segments {len(self.classes)} class(es), {', '.join(self.classes)}, but "
+                f"{volume.name} has {volume.n_channels} channel(s)",
+                "choose its channels with --channels, or another model",
+            )
+        check_image(volume)
 
     def segment(self, volume: Volume, on_tile: OnTile | None = None) -> Volume:
         """Return where the probability exceeds the run's threshold, ZYXC bool; otherwise as ``predict``."""
@@ -121,7 +132,7 @@ def load_model(path: str | Path) -> SegmentationModel:
         )
     try:
         model = keras.saving.load_model(network, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise errors.ModelError(
             network, f"cannot be loaded ({error})", "train again, or copy the run folder whole"
         ) from error

@@ -143,7 +143,9 @@ ANY = Microscope(
 """Every microscope a network should have met before it sees the user's."""
 
 
-def render(objects: np.ndarray, microscope: Microscope, rng: np.random.Generator) -> np.ndarray:
+def render(
+    objects: np.ndarray, microscope: Microscope, rng: np.random.Generator, coverage: np.ndarray | None = None
+) -> np.ndarray:
     """Render numbered objects as a microscope would show them.
 
     Parameters
@@ -154,6 +156,8 @@ def render(objects: np.ndarray, microscope: Microscope, rng: np.random.Generator
         Where the strengths are drawn from.
     rng : numpy.random.Generator
         Of everything random here.
+    coverage : ndarray of float32, ZYXC, optional
+        Share of each voxel that its object covers; 1 in every object without it.
 
     Returns
     -------
@@ -161,7 +165,9 @@ def render(objects: np.ndarray, microscope: Microscope, rng: np.random.Generator
         Intensities, not negative; about 1 in a typical object.
     """
     strengths = microscope.draw(rng)
-    light = np.stack([_label(objects[..., k], microscope, strengths, rng) for k in range(objects.shape[-1])], axis=-1)
+    coverage = (objects > 0).astype(np.float32) if coverage is None else coverage
+    channels = range(objects.shape[-1])
+    light = np.stack([_label(objects[..., k], coverage[..., k], microscope, strengths, rng) for k in channels], axis=-1)
     bleeding = strengths["bleed_through"]
     light = (1 - bleeding) * light + bleeding * light.sum(-1, keepdims=True)
     light += _background(objects.shape, strengths, rng)
@@ -169,12 +175,14 @@ def render(objects: np.ndarray, microscope: Microscope, rng: np.random.Generator
     return _count(light, strengths, rng)
 
 
-def _label(numbers: np.ndarray, microscope: Microscope, strengths: dict, rng: np.random.Generator) -> np.ndarray:
+def _label(
+    numbers: np.ndarray, coverage: np.ndarray, microscope: Microscope, strengths: dict, rng: np.random.Generator
+) -> np.ndarray:
     """Light of one channel (ZYX float32): uneven objects and debris, blurred, with haze."""
     brightness = rng.uniform(*microscope.brightness)
     per_object = brightness * np.exp(rng.normal(0, strengths["object_spread"], int(numbers.max()) + 1))
     per_object[0] = 0
-    light = per_object.astype(np.float32)[numbers]
+    light = per_object.astype(np.float32)[numbers] * coverage
     if strengths["texture"] > 0:
         grain = _smooth_noise(numbers.shape, strengths["texture_scale"], rng)
         light *= np.maximum(1 + strengths["texture"] * grain, 0)

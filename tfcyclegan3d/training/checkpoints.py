@@ -49,7 +49,7 @@ def save_checkpoint(folder: Path, epoch: int, state: State, clock: Mapping[str, 
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         raise errors.OutputError(path, error.strerror or error) from error
-    for older in sorted(folder.glob("epoch_*.npz"))[:-keep]:
+    for older in sorted(folder.glob("epoch_*.npz"), key=_epoch)[:-keep]:
         older.unlink()
     return path
 
@@ -66,7 +66,7 @@ def load_checkpoint(path: Path, state: State) -> dict[str, float]:
     try:
         with np.load(path) as file:
             stored = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise errors.ModelError(path, f"is a damaged checkpoint ({error})", remedy) from error
     clock = {name.removeprefix("clock/"): float(stored.pop(name)) for name in list(stored) if name.startswith("clock/")}
     differing = [
@@ -87,4 +87,9 @@ def load_checkpoint(path: Path, state: State) -> dict[str, float]:
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest checkpoint in a folder, if there is one."""
-    return max(folder.glob("epoch_*.npz"), default=None)
+    return max(folder.glob("epoch_*.npz"), key=_epoch, default=None)
+
+
+def _epoch(path: Path) -> int:
+    """Return the epoch in a checkpoint's name; by name alone 10000 would come before 9999."""
+    return int(path.stem.removeprefix("epoch_"))

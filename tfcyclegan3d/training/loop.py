@@ -46,10 +46,10 @@ def fit(
     trainer: CycleGANTrainer,
     run: RunFolder,
     on_progress: OnProgress,
+    clock: Clock,
     *,
-    resume: bool = False,
     seconds_before: float = 0.0,
-) -> tuple[str, Clock]:
+) -> str:
     """Train to the end of the schedule, or until the time is up or somebody interrupts.
 
     Each epoch leaves a row in the log, a preview, and a checkpoint; whatever happens, what was learned so far is saved.
@@ -62,18 +62,16 @@ def fit(
         Takes what is written.
     on_progress : OnProgress
         Called after each step.
-    resume : bool
-        Go on from the folder's newest checkpoint.
+    clock : Clock
+        Where to go on from; moved on in place.
     seconds_before : float
         Time this run had already spent when the loop began.
 
     Returns
     -------
-    (str, Clock)
-        ``"finished"``, ``"interrupted"`` or ``"diverged"``, and where the training stands.
+    {"finished", "interrupted", "diverged"}
     """
     training = trainer.config.training
-    clock = _restored(trainer, run) if resume else Clock()
     begun = time.monotonic() - clock.seconds - seconds_before
     verdict = FINISHED
     with _interruptions() as interrupted:
@@ -88,7 +86,7 @@ def fit(
             if ends or verdict == INTERRUPTED or clock.epoch % training.checkpoint_every == 0:
                 save_checkpoint(run.checkpoints, clock.epoch, trainer.state(), vars(clock), training.keep_checkpoints)
                 run.save_networks(*trainer.exported())
-    return verdict, clock
+    return verdict
 
 
 def _train_epoch(
@@ -139,7 +137,14 @@ def _log_epoch(trainer: CycleGANTrainer, run: RunFolder, clock: Clock, losses: d
     run.save_preview(clock.epoch, trainer.preview(f"epoch {clock.epoch}, step {clock.step}"))
 
 
-def _restored(trainer: CycleGANTrainer, run: RunFolder) -> Clock:
+def restored(trainer: CycleGANTrainer, run: RunFolder) -> Clock:
+    """Put a trainer where the folder's newest checkpoint stands; nothing has changed where that fails.
+
+    Raises
+    ------
+    ModelError
+        Where there is no checkpoint, or it is damaged or of other settings.
+    """
     path = latest_checkpoint(run.checkpoints)
     if path is None:
         raise errors.ModelError(run.path, "holds no checkpoint to resume from", "start again with --overwrite")

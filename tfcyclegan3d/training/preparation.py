@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.config import Config, LossConfig
+from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.synthesis import estimation
 from tfcyclegan3d.synthesis.masks import synthesize_masks
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior, prior_for
@@ -34,8 +35,8 @@ class Prepared:
         With nothing left open: the run can be repeated from it.
     images : list of ndarray
         ZYXC float32 in [-1, 1], on the networks' grid.
-    objects : list of ndarray
-        The masks, as ZYXC object numbers on the networks' grid; not paired with the images.
+    objects : list of CoarseObjects
+        The masks on the networks' grid; not paired with the images.
     prior : Prior or None
         What they were drawn from, on the stacks' own grid; None for masks that were given.
     notes : list of str
@@ -44,12 +45,12 @@ class Prepared:
 
     config: Config
     images: list[np.ndarray]
-    objects: list[np.ndarray]
+    objects: list[CoarseObjects]
     prior: Prior | None
     notes: list[str]
 
-    def redrawn(self, fill: float) -> list[np.ndarray]:
-        """Return object numbers of masks drawn anew, about as full as the networks find the stacks to be."""
+    def redrawn(self, fill: float) -> list[CoarseObjects]:
+        """Return masks drawn anew, about as full as the networks find the stacks to be."""
         interval = (float(np.clip(0.85 * fill, 0.002, 0.5)), float(np.clip(1.2 * fill, 0.004, 0.55)))
         prior = dataclasses.replace(self.prior, count=None, fill_fraction=interval)
         return _drawn_objects(self.config, prior, self.images, stream=8)
@@ -102,7 +103,7 @@ def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Co
         bounds = preprocessing.stretch_bounds(coarse, config.preprocessing.percentiles)
         prepared_images.append(preprocessing.stretch(coarse, bounds))
     objects = _given_objects(masks, factors) if masks else _drawn_objects(config, prior, prepared_images, stream=7)
-    if not any(numbers.any() for numbers in objects):
+    if not any(one.numbers.any() for one in objects):
         raise errors.PriorError("the masks hold no object", "give masks with objects, or a prior that fits the stack")
     config = dataclasses.replace(config, losses=_with_foreground_weights(config, objects))
     return Prepared(config, prepared_images, objects, prior, notes)
@@ -135,14 +136,14 @@ def _with_class_weights(config: Config, classes: tuple[str, ...]) -> LossConfig:
     return dataclasses.replace(config.losses, class_weights=weights)
 
 
-def _with_foreground_weights(config: Config, objects: Sequence[np.ndarray]) -> LossConfig:
+def _with_foreground_weights(config: Config, objects: Sequence[CoarseObjects]) -> LossConfig:
     """Settle how much more object voxels weigh: the root of how much rarer they are, between 1 and 10.
 
     The inverse frequency itself would ask for over-segmentation; without any weight an empty mask is a good answer.
     """
     weights, n_classes = config.losses.foreground_weights, len(config.classes)
     if weights is None:
-        fractions = np.mean([(numbers > 0).mean(axis=(0, 1, 2)) for numbers in objects], axis=0)
+        fractions = np.mean([one.coverage.mean(axis=(0, 1, 2)) for one in objects], axis=0)
         rarity = np.sqrt((1 - fractions) / np.maximum(fractions, 1e-6))
         weights = tuple(round(float(weight), 3) for weight in np.clip(rarity, 1, 10))
     elif len(weights) == 1:
@@ -251,7 +252,9 @@ def _with_grid(
             smallest = min(2 * min(sum(interval) / 2 for interval in one.semi_axes) for one in prior.objects)
             aspect = prior.voxel_aspect
         else:
-            found = [estimation.diameter(mask.array[..., k], aspect) for mask in masks for k in range(mask.n_channels)]
+            # Object numbers or bool alike: what counts is where the objects are.
+            drawn = [(mask.array > 0).astype(np.uint8) for mask in masks]
+            found = [estimation.diameter(mask[..., k], aspect) for mask in drawn for k in range(mask.shape[-1])]
             smallest = min((diameter for diameter in found if diameter), default=config.preprocessing.working_diameter)
         factors = preprocessing.working_factors(smallest, aspect, config.preprocessing.working_diameter)
         # A stack is not made thinner than half a patch, so that no more than half of a patch is reflection.
@@ -269,21 +272,24 @@ def _with_grid(
     )
 
 
-def _given_objects(masks: Sequence[Volume], factors: Triple) -> list[np.ndarray]:
+def _given_objects(masks: Sequence[Volume], factors: Triple) -> list[CoarseObjects]:
     objects = []
     for mask in masks:
-        coarse = preprocessing.downsample((mask.array > 0).astype(np.float32), factors) > 0.5
-        numbered = [ndimage.label(coarse[..., k])[0] for k in range(coarse.shape[-1])]
-        objects.append(np.stack(numbered, axis=-1).astype(np.int32))
+        numbered = [ndimage.label(mask.array[..., k] > 0)[0] for k in range(mask.n_channels)]
+        objects.append(CoarseObjects.of(np.stack(numbered, axis=-1).astype(np.int32), factors))
     return objects
 
 
-def _drawn_objects(config: Config, prior: Prior, images: Sequence[np.ndarray], stream: int) -> list[np.ndarray]:
-    coarse = prior.scaled([float(factor) for factor in config.preprocessing.downsampling])
+def _drawn_objects(config: Config, prior: Prior, images: Sequence[np.ndarray], stream: int) -> list[CoarseObjects]:
+    """Draw on a grid up to twice as fine as the networks', which is enough to know how far a voxel is covered."""
+    factors = config.preprocessing.downsampling
+    finer = tuple(min(factor, 2) for factor in factors)
+    fine = prior.scaled([factor / step for factor, step in zip(factors, finer, strict=True)])
     objects = []
     for i in range(config.synthesis.n_masks):
         sides = np.maximum(images[i % len(images)].shape[:3], config.training.patch_shape)
         if config.synthesis.maximum_shape is not None:
             sides = np.minimum(sides, np.maximum(config.synthesis.maximum_shape, config.training.patch_shape))
-        objects.append(synthesize_masks([int(side) for side in sides], coarse, seed=[config.seed, stream, i]).objects)
+        drawn = synthesize_masks([int(side) for side in sides * finer], fine, seed=[config.seed, stream, i])
+        objects.append(CoarseObjects.of(drawn.objects, finer))
     return objects

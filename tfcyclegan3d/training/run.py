@@ -17,7 +17,7 @@ from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, presets
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.progress import progress_bar
-from tfcyclegan3d.training.loop import DIVERGED, INTERRUPTED, Clock, fit
+from tfcyclegan3d.training.loop import DIVERGED, INTERRUPTED, Clock, fit, restored
 from tfcyclegan3d.training.preparation import Prepared, prepare
 from tfcyclegan3d.training.report import write_report
 from tfcyclegan3d.training.run_folder import RunFolder, fingerprint, machine
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def exit_status(self) -> int:
-        """0, 3 for a run not to be trusted, 130 for an interrupted one."""
+        """0, 3 for a run that diverged, 130 for an interrupted one; warnings alone leave it at 0."""
         return {INTERRUPTED: 130, DIVERGED: 3}.get(self.verdict, 0)
 
 
@@ -107,21 +107,28 @@ def train(
     begun = time.monotonic()
     output = Path(output)
     RunFolder.check(output, overwrite=overwrite, resume=resume)
-    config = _resumed_config(output, config) if resume else config or presets.fast()
+    begun_with = configuration.load(output / "config.json") if resume else None
+    config = config or begun_with or presets.fast()
     image_volumes = [_volume(stack, axes, channels) for stack in _listed(images)]
     mask_volumes = [_volume(stack, None, None) for stack in _listed(masks)] if masks is not None else None
     prepared = prepare(image_volumes, mask_volumes, config)
     for note in prepared.notes:
         logger.info(note)
+    if begun_with is not None:
+        _check_resumable(output, begun_with, prepared.config)
     trainer = CycleGANTrainer(prepared)
     run = RunFolder(output, trainer.loss_names)
-    if not resume:
+    if resume:
+        clock = restored(trainer, run)
+        prepared.config.save(output / "config.json")
+    else:
+        clock = Clock()
         run.create(prepared.config)
     inputs = [_input_entry(stack) for stack in [*_listed(images), *(_listed(masks) if masks is not None else [])]]
     manifest = _manifest(prepared, trainer, inputs, command)
     run.write_manifest(manifest | {"verdict": "running"})
     with progress_bar("training", show=progress) as on_progress:
-        verdict, clock = fit(trainer, run, on_progress, resume=resume, seconds_before=time.monotonic() - begun)
+        verdict = fit(trainer, run, on_progress, clock, seconds_before=time.monotonic() - begun)
     warnings = _warnings(verdict, trainer)
     for warning in warnings:
         logger.warning("warning: %s", warning)
@@ -149,18 +156,15 @@ def _input_entry(stack: Stack) -> dict[str, Any]:
     return {"name": getattr(stack, "name", "array"), "sha256": None}
 
 
-def _resumed_config(output: Path, wanted: Config | None) -> Config:
-    """Return the run's own configuration, with the length of the training that is wanted now."""
-    stored = configuration.load(output / "config.json")
-    if wanted is None:
-        return stored
+def _check_resumable(output: Path, begun_with: Config, wanted: Config) -> None:
+    """Compare two configurations with nothing left open: only the length of the training may differ."""
     length = {name: getattr(wanted.training, name) for name in ("epochs", "max_minutes")}
-    resumed = dataclasses.replace(stored, training=dataclasses.replace(stored.training, **length))
-    if resumed != wanted:
+    if dataclasses.replace(begun_with, training=dataclasses.replace(begun_with.training, **length)) != wanted:
         raise errors.ModelError(
-            output, "was begun with other settings", "only --epochs and --max-minutes may differ when resuming"
+            output,
+            "was begun with other settings or stacks",
+            "only --epochs and --max-minutes may differ when resuming",
         )
-    return resumed
 
 
 def _manifest(

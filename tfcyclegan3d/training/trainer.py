@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfcyclegan3d import patches, preprocessing, tiling
 from tfcyclegan3d.precision import policy_for
+from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.synthesis.microscope import ANY
 from tfcyclegan3d.training import previews
 from tfcyclegan3d.training.averaging import WeightAverage
@@ -177,10 +178,10 @@ class CycleGANTrainer:
         logger.info("after the start, the stacks look %.1f %% full: synthetic masks are drawn anew", 100 * self._fill)
         self._set_masks(self._prepared.redrawn(float(self._fill)))
 
-    def _set_masks(self, objects: list[np.ndarray]) -> None:
+    def _set_masks(self, objects: list[CoarseObjects]) -> None:
         patch_shape, seed = self.config.training.patch_shape, self.config.seed
         self._sources["masks"] = patches.VolumePatches(
-            [patches.mask_range(numbers) for numbers in objects], patch_shape, (seed, 2)
+            [patches.mask_range(one.coverage) for one in objects], patch_shape, (seed, 2)
         )
         self._sources["rendered"] = patches.RenderedPatches(
             objects, patch_shape, ANY, self.config.preprocessing.percentiles, (seed, 3)
