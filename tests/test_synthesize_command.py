@@ -81,7 +81,7 @@ def test_nothing_existing_is_replaced_unless_asked(synthesize, tmp_path, capsys)
         (("--like", "nowhere.tif"), "nowhere.tif"),
         (("--like", "nowhere.tif", "--count", "2"), "leave it out with --like"),
         (("--shape", "8,30,30", "--classes", "er"), "'er' is not described"),
-        (("--shape", "8,30,30", "--classes", ","), "no class to draw"),
+        (("--shape", "8,30,30", "--classes", ","), "give different names"),
         (("--shape", "8,30,30", "--seed", "-1"), "--seed"),
         (("--shape", "8,30,30", "--prior", "nowhere.json"), "nowhere.json"),
     ],

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 SHAPE = (56, 256, 256)
 N_TRAINING_STACKS = 3
+MAX_MINUTES = 7.0  # Unless the user says otherwise: installed and done within ten minutes, on slow machines too.
 # Simulated apart from every seed a training draws its own masks with.
 DATA_SEED = 20_230_611
 
@@ -84,6 +85,8 @@ def run_demo(
     """
     output = Path(output)
     RunFolder.check(output, overwrite=overwrite, resume=resume)
+    if config.training.max_minutes is None:
+        config = config.replace({"training.max_minutes": MAX_MINUTES})
     training, held_out = demo_stacks(config.seed)
     images = [Volume(stack.image.array, None, f"simulated_{i:03d}") for i, stack in enumerate(training)]
     run = train(images, None, config, output, overwrite=overwrite, resume=resume, progress=progress, command=command)
