@@ -26,7 +26,8 @@ class Grid(NamedTuple):
     """The grid of one mask."""
 
     shape: tuple[int, int, int]
-    voxel_size_um: tuple[float, float, float] | None
+    voxel_size_um: tuple[float, float, float] | None = None
+    n_channels: int | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="what to draw, as JSON or YAML; start from a prior.json this command wrote "
-        "(the paper's nuclei and Golgi if not given)",
+        "(the paper's Golgi and nuclei if not given, nuclei alone for --like stacks of one channel)",
     )
     parser.add_argument(
         "--classes",
@@ -68,7 +69,9 @@ def run(options: argparse.Namespace) -> None:
     from tfcyclegan3d.synthesis.prior import save_prior
 
     n_masks, grids = _grids(options)
-    prior = _prior(options)
+    first = next(grids)
+    prior = _prior(options, first.n_channels)
+    grids = itertools.chain([first], grids)
     lines, pictured = [], []
     with (
         fresh_folder(options.output, options.overwrite, WRITES) as folder,
@@ -96,18 +99,22 @@ def _grids(options: argparse.Namespace) -> tuple[int, Iterator[Grid]]:
         count = 1 if options.count is None else options.count
         if count < 1:
             raise errors.OptionError("--count", count, "give at least 1")
-        return count, itertools.repeat(Grid(options.shape, None), count)
+        return count, itertools.repeat(Grid(options.shape), count)
     if options.count is not None:
         raise errors.OptionError("--count", options.count, "leave it out with --like, which draws one mask a stack")
     paths = volumes.find_stacks(options.like)
     stacks = (volumes.read_volume(path, options.axes) for path in paths)
-    return len(paths), (Grid(stack.shape, stack.voxel_size_um) for stack in stacks)
+    return len(paths), (Grid(stack.shape, stack.voxel_size_um, stack.n_channels) for stack in stacks)
 
 
-def _prior(options: argparse.Namespace) -> Prior:
-    from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, load_prior
+def _prior(options: argparse.Namespace, n_channels: int | None) -> Prior:
+    """Return the prior given, or else the paper's; of that, nuclei alone where the stacks have one channel."""
+    from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, load_prior
 
-    prior = NUCLEI_AND_GOLGI if options.prior is None else load_prior(options.prior)
+    if options.prior is not None:
+        prior = load_prior(options.prior)
+    else:
+        prior = NUCLEI if n_channels == 1 and options.classes is None else NUCLEI_AND_GOLGI
     return prior if options.classes is None else prior.select(options.classes)
 
 
