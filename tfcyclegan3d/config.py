@@ -5,13 +5,10 @@ A key that does not exist, or a value that does not fit its field, is an error t
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import json
 import math
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +17,7 @@ from typing import Any, Literal
 import yaml
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.strict import build, require
 
 Triple = tuple[int, int, int]
 
@@ -46,14 +44,14 @@ class PreprocessingConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         low, high = self.percentiles
-        _require(0 <= low < high <= 100, "preprocessing.percentiles", self.percentiles, "give 0 <= low < high <= 100")
-        _require(
+        require(0 <= low < high <= 100, "preprocessing.percentiles", self.percentiles, "give 0 <= low < high <= 100")
+        require(
             self.downsampling is None or min(self.downsampling) >= 1,
             "preprocessing.downsampling",
             self.downsampling,
             "give three whole numbers of at least 1",
         )
-        _require(
+        require(
             0 < self.working_diameter < math.inf,
             "preprocessing.working_diameter",
             self.working_diameter,
@@ -87,8 +85,8 @@ class SynthesisConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _require(self.n_masks >= 1, "synthesis.n_masks", self.n_masks, "give at least 1")
-        _require(
+        require(self.n_masks >= 1, "synthesis.n_masks", self.n_masks, "give at least 1")
+        require(
             self.maximum_shape is None or min(self.maximum_shape) >= 8,
             "synthesis.maximum_shape",
             self.maximum_shape,
@@ -131,7 +129,7 @@ class ModelConfig:
             ("critic_filters", 1),
             ("critic_levels", 1),
         ):
-            _require(getattr(self, name) >= low, f"model.{name}", getattr(self, name), f"give at least {low}")
+            require(getattr(self, name) >= low, f"model.{name}", getattr(self, name), f"give at least {low}")
 
 
 @dataclass(frozen=True)
@@ -168,10 +166,10 @@ class LossConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name in ("adversarial", "cycle", "identity", "supervised", "supervised_end", "cycle_noise", "critic_noise"):
-            _require(0 <= getattr(self, name) < math.inf, f"losses.{name}", getattr(self, name), "give 0 or more")
+            require(0 <= getattr(self, name) < math.inf, f"losses.{name}", getattr(self, name), "give 0 or more")
         for name in ("class_weights", "foreground_weights"):
             weights = getattr(self, name)
-            _require(
+            require(
                 weights is None or all(0 <= weight < math.inf for weight in weights),
                 f"losses.{name}",
                 weights,
@@ -237,19 +235,19 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name in ("epochs", "steps_per_epoch", "batch_size", "checkpoint_every", "keep_checkpoints"):
-            _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "give at least 1")
-        _require(self.pool_size >= 0, "training.pool_size", self.pool_size, "give 0 or more")
+            require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "give at least 1")
+        require(self.pool_size >= 0, "training.pool_size", self.pool_size, "give 0 or more")
         for name in ("start_learning_rate", "generator_learning_rate", "critic_learning_rate"):
-            _require(0 < getattr(self, name) < math.inf, f"training.{name}", getattr(self, name), "give more than 0")
+            require(0 < getattr(self, name) < math.inf, f"training.{name}", getattr(self, name), "give more than 0")
         for name in ("start_fraction", "beta_1", "decay_from", "final_rate", "average_momentum"):
-            _require(0 <= getattr(self, name) <= 1, f"training.{name}", getattr(self, name), "give 0 to 1")
-        _require(
+            require(0 <= getattr(self, name) <= 1, f"training.{name}", getattr(self, name), "give 0 to 1")
+        require(
             self.max_minutes is None or self.max_minutes > 0,
             "training.max_minutes",
             self.max_minutes,
             "give more than 0",
         )
-        _require(
+        require(
             all(side >= 8 and side % 4 == 0 for side in self.patch_shape),
             "training.patch_shape",
             self.patch_shape,
@@ -277,14 +275,14 @@ class InferenceConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _require(
+        require(
             all(side >= 8 and side % 4 == 0 for side in self.tile_shape),
             "inference.tile_shape",
             self.tile_shape,
             "give three multiples of 4, each at least 8",
         )
-        _require(0 <= self.overlap < min(self.tile_shape), "inference.overlap", self.overlap, "give less than a tile")
-        _require(0 < self.threshold < 1, "inference.threshold", self.threshold, "give a value between 0 and 1")
+        require(0 <= self.overlap < min(self.tile_shape), "inference.overlap", self.overlap, "give less than a tile")
+        require(0 < self.threshold < 1, "inference.threshold", self.threshold, "give a value between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -303,7 +301,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _require(self.seed >= 0, "seed", self.seed, "give 0 or more")
+        require(self.seed >= 0, "seed", self.seed, "give 0 or more")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists, strings and numbers."""
@@ -341,7 +339,7 @@ def from_dict(document: Mapping[str, Any]) -> Config:
     ------
     UnknownKeyError, ConfigError
     """
-    return _build(Config, document, "")
+    return build(Config, document)
 
 
 def load(path: str | Path) -> Config:
@@ -391,65 +389,6 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return yaml.safe_load(text)
-
-
-def _build(cls: type, document: Mapping[str, Any], prefix: str) -> Any:
-    hints = typing.get_type_hints(cls)
-    unknown = [key for key in document if key not in hints]
-    if unknown:
-        raise errors.UnknownKeyError(f"{prefix}{unknown[0]}", [f"{prefix}{name}" for name in hints])
-    return cls(**{key: _coerce(value, hints[key], f"{prefix}{key}") for key, value in document.items()})
-
-
-def _coerce(value: Any, hint: Any, key: str) -> Any:
-    """Fit ``value`` to a type hint, or say why it does not fit."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType or origin is typing.Union:
-        if value is None:
-            return None
-        return _coerce(value, next(part for part in arguments if part is not type(None)), key)
-    if origin is Literal:
-        # YAML reads a bare off as False.
-        value = "off" if value is False and "off" in arguments else value
-        _require(value in arguments, key, value, f"give one of {', '.join(map(str, arguments))}")
-        return value
-    if origin is tuple:
-        return _coerce_tuple(value, arguments, key)
-    if dataclasses.is_dataclass(hint):
-        _require(isinstance(value, dict), key, value, "give its keys and values")
-        return _build(hint, value, f"{key}.")
-    if hint is float and isinstance(value, str):
-        # YAML reads 1e-4 as a word: it wants a point, 1.0e-4.
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    accepted = {float: (int, float), int: (int,), str: (str,), dict: (dict,), bool: (bool,)}[hint]
-    _require(
-        isinstance(value, accepted) and isinstance(value, bool) == (hint is bool), key, value, f"give {_NAMES[hint]}"
-    )
-    return float(value) if hint is float else value
-
-
-_NAMES = {float: "a number", int: "a whole number", str: "a word", dict: "keys and values", bool: "true or false"}
-
-
-def _coerce_tuple(value: Any, arguments: tuple, key: str) -> tuple:
-    if isinstance(value, str):
-        try:
-            value = [yaml.safe_load(part) for part in value.split(",")]
-        except (yaml.YAMLError, ValueError):
-            _require(False, key, value, "give a [list]")
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        value = [value]
-    _require(isinstance(value, list | tuple), key, value, "give a [list]")
-    if arguments[-1] is Ellipsis:
-        arguments = (arguments[0],) * len(value)
-    _require(len(value) == len(arguments) > 0, key, value, f"give a list of {len(arguments)}")
-    return tuple(_coerce(part, hint, key) for part, hint in zip(value, arguments, strict=True))
-
-
-def _require(condition: bool, key: str, received: object, remedy: str) -> None:
-    if not condition:
-        raise errors.ConfigError(key, received, remedy)
 
 
 def _dotted(document: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -161,7 +161,9 @@ class CycleGANTrainer:
         """
         start = self.config.training.start_fraction
         share = progress / start if start > 0 else 0.0
-        return tf.constant([linear(share, weight, weight**0.25) for weight in self.config.losses.foreground_weights], tf.float32)
+        return tf.constant(
+            [linear(share, weight, weight**0.25) for weight in self.config.losses.foreground_weights], tf.float32
+        )
 
     @property
     def _redraws_masks(self) -> bool:
