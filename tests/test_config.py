@@ -482,3 +482,11 @@ def test_a_preset_that_does_not_exist_is_refused_with_those_that_do():
         presets.by_name("quick")
     assert "'quick'" in str(caught.value)
     assert all(name in str(caught.value) for name in presets.PRESETS)
+
+
+def test_an_unknown_key_names_the_one_that_was_meant_and_its_neighbours_alone():
+    with pytest.raises(errors.UnknownKeyError) as caught:
+        presets.fast().replace({"training.epochz": 3})
+    assert "did you mean training.epochs?" in str(caught.value)
+    assert "training.batch_size" in str(caught.value)
+    assert "model.filters" not in str(caught.value)

@@ -6,6 +6,7 @@ status 2. Anything else that escapes a command is a fault of the package and end
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -101,7 +102,12 @@ class UnknownKeyError(UserError):
     """A configuration key that does not exist."""
 
     def __init__(self, key: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown configuration key {key!r}", f"known here: {', '.join(known)}")
+        known = list(known)
+        section = key.rpartition(".")[0]
+        beside = [name for name in known if section and name.startswith(f"{section}.")] or known
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        super().__init__(f"unknown configuration key {key!r}", f"{hint}known here: {', '.join(beside)}")
 
 
 class PriorError(UserError):

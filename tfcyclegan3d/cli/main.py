@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"tfcyclegan3d {options.command}: {error}", file=sys.stderr)
         return error.exit_status
+    except BrokenPipeError:  # Whoever reads the output, such as head, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(f"tfcyclegan3d {options.command}: interrupted", file=sys.stderr)
         return INTERRUPTED
