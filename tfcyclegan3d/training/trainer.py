@@ -154,7 +154,7 @@ class CycleGANTrainer:
         return (to_mask.predict_on_batch(images) > 0).mean(axis=(1, 2, 3))
 
     def _foreground_weights(self, progress: float) -> tf.Tensor:
-        """Return the configured weights, which fade to their fourth roots while the start goes on.
+        """Return the configured weights, which fade to their 0.6th power while the start goes on.
 
         They keep the first steps from the empty mask; kept on, they would ask for masks larger than the objects, and
         without any, dim and rare objects would lose their rims.
@@ -162,7 +162,7 @@ class CycleGANTrainer:
         start = self.config.training.start_fraction
         share = progress / start if start > 0 else 0.0
         return tf.constant(
-            [linear(share, weight, weight**0.25) for weight in self.config.losses.foreground_weights], tf.float32
+            [linear(share, weight, weight**0.6) for weight in self.config.losses.foreground_weights], tf.float32
         )
 
     @property
