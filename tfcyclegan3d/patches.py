@@ -20,6 +20,8 @@ from tfcyclegan3d.synthesis.microscope import Microscope, render
 
 Triple = tuple[int, int, int]
 
+N_PREFETCHED = 8
+
 
 class PatchSource(Protocol):
     """Where patches come from."""
@@ -182,7 +184,11 @@ def dataset(source: PatchSource, batch_size: int, first_step: int = 0) -> tf.dat
         return tuple(tf.ensure_shape(patch, shape) for patch in patches)
 
     indices = tf.data.Dataset.range(first_step * batch_size, np.iinfo(np.int64).max)
-    return indices.map(load, num_parallel_calls=1).batch(batch_size, drop_remainder=True).prefetch(8)
+    batches = indices.map(load).batch(batch_size, drop_remainder=True).prefetch(N_PREFETCHED)
+    # There is nothing to tune here, and ending an iterator waits for the tuner to wake up, up to a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def _patches_at_random_place(
