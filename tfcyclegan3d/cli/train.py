@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     config = _config(options)
     if not options.debug:
         import_quietly()
-    command = shlex.join(["tfcyclegan3d", *sys.argv[1:]])
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return (_demo if options.demo else _train)(options, config, command)
 
 

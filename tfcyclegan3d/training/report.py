@@ -57,15 +57,18 @@ def write_report(run: RunFolder, manifest: Mapping[str, Any], notes: Sequence[st
         )
     rows = run.read_metrics()
     if rows:
-        parts.append("<h2>Losses</h2>" + _image(_loss_figure(rows)))
+        parts.append("<h2>Losses</h2>" + _image(_loss_figure(rows), "losses by epoch"))
     if previews:
         parts.append(
-            "<h2>The last epoch</h2><p>The middle plane of patches that are never trained on. Left, an image, the "
+            "<h2>The last epoch</h2><p>The middle plane of patches drawn for this page. Left, an image, the "
             "mask predicted from it, and the image made of that mask again; right, a synthetic mask, the image "
-            "made of it, and the mask predicted from that.</p>" + _embedded(previews[-1].read_bytes())
+            "made of it, and the mask predicted from that.</p>"
+            + _embedded(previews[-1].read_bytes(), "patches at the end")
         )
         if len(previews) > 1:
-            parts.append("<h2>The first epoch</h2>" + _embedded(previews[0].read_bytes()))
+            parts.append(
+                "<h2>The first epoch</h2>" + _embedded(previews[0].read_bytes(), "patches after the first epoch")
+            )
     parts.append(
         "<h2>The networks kept</h2><p><code>image_to_mask.keras</code> and <code>mask_to_image.keras</code> hold "
         "the weights at the end of the last epoch"
@@ -108,11 +111,11 @@ def _loss_figure(rows: Sequence[Mapping[str, str]]) -> Figure:
     return figure
 
 
-def _image(figure: Figure) -> str:
+def _image(figure: Figure, alternative: str) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    return _embedded(buffer.getvalue())
+    return _embedded(buffer.getvalue(), alternative)
 
 
-def _embedded(png: bytes) -> str:
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+def _embedded(png: bytes, alternative: str) -> str:
+    return f'<img alt="{alternative}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

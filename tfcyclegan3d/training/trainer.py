@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 START_DECAY_FROM, START_FINAL_RATE = 0.5, 0.2
 N_PREVIEWS, N_PROBES = 3, 8
-PROBE_INDEX = 2**62  # Far from every index a training reaches: patches that are shown and checked, never trained on.
+PROBE_INDEX = 2**62  # Far from every index a training reaches: patches drawn to be shown and checked alone.
 
 
 class CycleGANTrainer:
@@ -178,7 +178,9 @@ class CycleGANTrainer:
         """
         fractions = [self._predicted_mask(image).any(axis=-1).mean() for image in self._prepared.images]
         self._fill.assign(max(float(np.mean(fractions)), 1e-6))
-        logger.info("after the start, the stacks look %.1f %% full: synthetic masks are drawn anew", 100 * self._fill)
+        note = f"after the start, the stacks look {100 * float(self._fill):.1f} % full: synthetic masks are drawn anew"
+        logger.info(note)
+        self._prepared.notes.append(note)
         self._set_masks(self._prepared.redrawn(float(self._fill)))
 
     def _set_masks(self, objects: list[CoarseObjects]) -> None:
