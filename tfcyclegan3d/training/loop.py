@@ -22,6 +22,10 @@ from tfcyclegan3d.training.trainer import CycleGANTrainer
 
 logger = logging.getLogger(__name__)
 
+# The clock leads only once it is this share of its time ahead: building the graphs takes seconds before the first step,
+# and a training that would end in time anyway stays the same on every machine.
+CLOCK_SLACK = 0.1
+
 FINISHED, INTERRUPTED, DIVERGED = "finished", "interrupted", "diverged"
 
 
@@ -117,7 +121,8 @@ def _progress(clock: Clock, training: TrainingConfig) -> float:
     """Return the share of the training done: by steps, or by the clock where that is ahead."""
     share = clock.step / (training.epochs * training.steps_per_epoch)
     if training.max_minutes is not None:
-        share = max(share, clock.seconds / (60 * training.max_minutes))
+        by_clock = clock.seconds / (60 * training.max_minutes)
+        share = max(share, (by_clock - CLOCK_SLACK) / (1 - CLOCK_SLACK))
     return share
 
 
