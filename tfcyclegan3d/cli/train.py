@@ -84,7 +84,8 @@ def run(options: argparse.Namespace) -> int:
     config = _config(options)
     if not options.debug:
         import_quietly()
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    called = Path(sys.argv[0]).name
+    command = shlex.join([called if called.startswith("tfcyclegan3d") else "tfcyclegan3d", *sys.argv[1:]])
     return (_demo if options.demo else _train)(options, config, command)
 
 
@@ -119,6 +120,8 @@ def _train(options: argparse.Namespace, config: Config, command: str) -> int:
         command=command,
     )
     print(f"{finished.path}: {finished.verdict}; look at {finished.path / 'report.html'}")
+    if finished.verdict == "interrupted":
+        print("go on with the same command and --resume")
     if finished.exit_status == 0:
         print(
             f"next: tfcyclegan3d predict {shlex.quote(str(finished.path))} --images "
