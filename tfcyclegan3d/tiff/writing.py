@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,79 @@ def write_tiff(
         If the type cannot be stored.
     """
     path, array = Path(path), storable(array, path)
+    ranges = [_display_range(array[..., channel]) for channel in range(array.shape[-1])]
     stored = array.transpose(0, 3, 1, 2)
-    if fits_hyperstack(array):
-        arguments = _hyperstack(array, voxel_size_um, colours)
+    _write(path, stored, stored.shape, array.dtype, voxel_size_um, colours, ranges)
+
+
+def write_planes(
+    path: str | Path,
+    planes: Iterable[np.ndarray],
+    shape: tuple[int, int, int, int],
+    dtype: np.dtype,
+    voxel_size_um: tuple[float, float, float] | None = None,
+    colours: Sequence[tuple[int, int, int]] | None = None,
+    display_range: tuple[float, float] = (0, 255),
+) -> None:
+    """Write a stack that is made plane by plane, never whole in memory, as `write_tiff` does.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where to; its folder must exist.
+    planes : iterable of ndarray
+        (Y, X) of ``dtype``, all channels of the first plane, then of the next.
+    shape : (z, y, x, channels)
+        Of the whole.
+    dtype : np.dtype
+        uint8, uint16, uint32, int32 or float32.
+    voxel_size_um, colours
+        As `write_tiff` takes them.
+    display_range : (low, high)
+        Between which Fiji shows every channel.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written. Nothing is left behind.
+    """
+    z, y, x, channels = shape
+    _write(
+        Path(path),
+        iter(planes),
+        (z, channels, y, x),
+        np.dtype(dtype),
+        voxel_size_um,
+        colours,
+        [display_range] * channels,
+    )
+
+
+def _write(
+    path: Path,
+    data: np.ndarray | Iterator[np.ndarray],
+    shape: tuple[int, int, int, int],
+    dtype: np.dtype,
+    voxel_size_um: tuple[float, float, float] | None,
+    colours: Sequence[tuple[int, int, int]] | None,
+    ranges: Sequence[tuple[float, float]],
+) -> None:
+    """Write ZCYX data, whole or plane by plane, into a scratch folder, and move it to its place."""
+    n_bytes = dtype.itemsize * math.prod(shape)
+    if fits_hyperstack(dtype, n_bytes):
+        arguments = _hyperstack(shape[1], ranges, voxel_size_um, colours)
         # With fewer than its six dimensions, tifffile takes an X of length 1 for colour samples.
-        stored = stored[np.newaxis, ..., np.newaxis]
+        shape = (1, *shape, 1)
+        data = data.reshape(shape) if isinstance(data, np.ndarray) else data
     else:
-        arguments = _ome(array, voxel_size_um)
+        arguments = _ome(n_bytes, voxel_size_um)
+    if not isinstance(data, np.ndarray):
+        arguments |= {"shape": shape, "dtype": dtype}
     scratch = None
     try:
         scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
         tifffile.imwrite(
-            scratch / path.name, stored, photometric="minisblack", compression="zlib", software=SOFTWARE, **arguments
+            scratch / path.name, data, photometric="minisblack", compression="zlib", software=SOFTWARE, **arguments
         )
         (scratch / path.name).replace(path)
     except OSError as error:
@@ -99,20 +161,19 @@ def storable(array: np.ndarray, name: str | Path) -> np.ndarray:
     )
 
 
-def fits_hyperstack(array: np.ndarray) -> bool:
-    """Tell whether ImageJ's own format can hold the array; what it cannot hold becomes OME-TIFF."""
-    return array.dtype.name in HYPERSTACK_TYPES and array.nbytes < HYPERSTACK_BYTES
+def fits_hyperstack(dtype: np.dtype, n_bytes: int) -> bool:
+    """Tell whether ImageJ's own format can hold a stack; what it cannot hold becomes OME-TIFF."""
+    return dtype.name in HYPERSTACK_TYPES and n_bytes < HYPERSTACK_BYTES
 
 
 def _hyperstack(
-    array: np.ndarray,
+    n_channels: int,
+    ranges: Sequence[tuple[float, float]],
     voxel_size_um: tuple[float, float, float] | None,
     colours: Sequence[tuple[int, int, int]] | None,
 ) -> dict[str, Any]:
-    n_channels = array.shape[-1]
     metadata: dict[str, Any] = {"axes": "TZCYXS"}
     # Without a range, ImageJ shows a 16-bit or float composite from 0 to the type's greatest value: black.
-    ranges = [_display_range(array[..., channel]) for channel in range(n_channels)]
     metadata["Ranges"] = tuple(limit for low_and_high in ranges for limit in low_and_high)
     if colours is not None:
         metadata["mode"] = "composite" if 1 < n_channels <= COMPOSITE_CHANNELS else "color"
@@ -133,8 +194,8 @@ def _display_range(channel: np.ndarray) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1)
 
 
-def _ome(array: np.ndarray, voxel_size_um: tuple[float, float, float] | None) -> dict[str, Any]:
+def _ome(n_bytes: int, voxel_size_um: tuple[float, float, float] | None) -> dict[str, Any]:
     metadata: dict[str, Any] = {"axes": "ZCYX"}
     for axis, size in zip("ZYX", voxel_size_um or (), strict=False):
         metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
-    return {"ome": True, "bigtiff": array.nbytes >= HYPERSTACK_BYTES, "metadata": metadata}
+    return {"ome": True, "bigtiff": n_bytes >= HYPERSTACK_BYTES, "metadata": metadata}
