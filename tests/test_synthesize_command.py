@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from tfcyclegan3d.cli import main as command_line
-from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, load_prior, save_prior
+from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, prior_for
+from tfcyclegan3d.synthesis.prior_file import load_prior, save_prior
 from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
 
@@ -15,7 +16,8 @@ def synthesize(monkeypatch):
 def test_masks_objects_prior_and_picture_are_written(synthesize, tmp_path, capsys):
     assert synthesize("--shape", "20,90,100", "--count", 2, "-o", tmp_path / "out", "--quiet") == 0
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["mask_000.tif", "mask_001.tif", "masks.png", "objects_000.tif", "objects_001.tif", "prior.json"]
+    files = ["mask_000.tif", "mask_001.tif", "masks.png", "objects_000.csv", "objects_000.tif", "objects_001.csv"]
+    assert names == [*files, "objects_001.tif", "prior.json", "prior.yaml"]
     masks = [read_volume(tmp_path / "out" / f"mask_00{index}.tif") for index in (0, 1)]
     objects = [read_volume(tmp_path / "out" / f"objects_00{index}.tif") for index in (0, 1)]
     for mask, numbered in zip(masks, objects, strict=True):
@@ -62,11 +64,12 @@ def test_a_mask_has_the_shape_and_voxel_size_of_the_stack_it_is_like(synthesize,
 
 
 def test_a_prior_of_ones_own_is_drawn(synthesize, tmp_path):
-    save_prior(NUCLEI_AND_GOLGI.scaled(3), tmp_path / "mine.yaml")
+    mine = prior_for({"nuclei": 9.0}, 0.05)
+    save_prior(mine, tmp_path / "mine.yaml")
     synthesize("--shape", "20,80,80", "--prior", tmp_path / "mine.yaml", "-o", tmp_path / "out", "--quiet")
-    assert load_prior(tmp_path / "out" / "prior.json") == NUCLEI_AND_GOLGI.scaled(3)
-    numbers = read_volume(tmp_path / "out" / "objects_000.tif").array
-    assert 40 <= numbers.max() <= 70
+    assert load_prior(tmp_path / "out" / "prior.json") == load_prior(tmp_path / "out" / "prior.yaml") == mine
+    mask = read_volume(tmp_path / "out" / "mask_000.tif").array
+    assert 0.05 <= (mask > 0).mean() < 0.06
 
 
 def test_nothing_existing_is_replaced_unless_asked(synthesize, tmp_path, capsys):

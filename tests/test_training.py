@@ -1,6 +1,5 @@
 """The parts of a training: schedules, averages, pools, the step, checkpoints, and the preparation of stacks."""
 
-import dataclasses
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -15,6 +14,7 @@ from scipy import ndimage
 
 from tfcyclegan3d import errors, losses, presets
 from tfcyclegan3d.config import from_dict
+from tfcyclegan3d.synthesis.diameters import diameter_in_voxels
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior, prior_for
 from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.training.averaging import WeightAverage
@@ -22,7 +22,7 @@ from tfcyclegan3d.training.checkpoints import latest_checkpoint, load_checkpoint
 from tfcyclegan3d.training.cyclegan import CycleGANStep
 from tfcyclegan3d.training.image_pool import ImagePool
 from tfcyclegan3d.training.networks import build_networks
-from tfcyclegan3d.training.preparation import diameter_in_voxels, prepare, voxel_aspect
+from tfcyclegan3d.training.preparation import prepare, voxel_aspect
 from tfcyclegan3d.training.schedules import constant_then_linear, linear
 from tfcyclegan3d.training.start import StartStep
 from tfcyclegan3d.volumes import Volume
@@ -501,20 +501,19 @@ def test_no_stacks_at_all_are_an_error():
     [(16, 16), (16.5, 16.5), ("16", 16), ("8um", 16), ("8 um", 16), (" 8 UM", 16), ("8µm", 16), ("8μm", 16)],
 )
 def test_a_diameter_is_in_voxels_along_x_or_in_micrometres(given, voxels):
-    image = Volume(np.zeros((2, 2, 2)), (2.0, 1.0, 0.5))
-    assert diameter_in_voxels("nuclei", given, image) == pytest.approx(voxels)
+    assert diameter_in_voxels("nuclei", given, (2.0, 1.0, 0.5)) == pytest.approx(voxels)
 
 
 @pytest.mark.parametrize("given", ["", "um", "large", "0", "-3", "nan", "inf", "8mm", None, True, [8]])
 def test_a_diameter_that_is_none_is_an_error_that_names_it(given):
     with pytest.raises(errors.OptionError, match="--object-diameter: received 'nuclei=") as caught:
-        diameter_in_voxels("nuclei", given, Volume(np.zeros((2, 2, 2)), (1, 1, 1)))
+        diameter_in_voxels("nuclei", given, (1.0, 1.0, 1.0))
     assert str(given) in str(caught.value)
 
 
 def test_a_diameter_in_micrometres_wants_a_voxel_size():
     with pytest.raises(errors.OptionError, match="cells has no voxel size"):
-        diameter_in_voxels("nuclei", "8um", Volume(np.zeros((2, 2, 2)), None, "cells"))
+        diameter_in_voxels("nuclei", "8um", None, "cells")
 
 
 def test_a_diameter_of_an_unknown_class_is_an_error(stack):
@@ -526,8 +525,8 @@ def test_given_diameters_make_the_prior_on_the_stacks_own_grid(stack):
     image = nuclei_of(stack, (1.0, 0.5, 0.5))
     prepared = prepare([image], None, OPEN.replace({"synthesis.diameters": {"nuclei": "8um"}}))
     assert voxel_aspect(image) == (2.0, 1.0, 1.0)
-    oracle = prior_for({"nuclei": 16.0}, prepared.prior.fill_fraction)
-    assert prepared.prior == dataclasses.replace(oracle, voxel_aspect=(2.0, 1.0, 1.0))
+    assert prepared.prior == prior_for({"nuclei": 8.0}, prepared.prior.objects[0].fill_fraction, unit="um")
+    assert prepared.voxel_size == (1.0, 0.5, 0.5)
     # 16 voxels along X become 8: every second voxel; along Z they are 8 already.
     assert prepared.config.preprocessing.downsampling == (1, 2, 2)
 
@@ -630,7 +629,8 @@ def test_the_resolved_configuration_prepares_the_same_again_and_settles_nothing_
     assert again.config == resolved
     for one, other in zip(first.images, again.images, strict=True):
         np.testing.assert_array_equal(one, other)
-    masks = zip(first.objects + first.redrawn(0.1), again.objects + again.redrawn(0.1), strict=True)
+    fills = dict.fromkeys(first.prior.channels(), 0.1)
+    masks = zip(first.objects + first.redrawn(fills), again.objects + again.redrawn(fills), strict=True)
     for one, other in masks:
         np.testing.assert_array_equal(one.numbers, other.numbers)
         np.testing.assert_array_equal(one.coverage, other.coverage)
@@ -645,5 +645,5 @@ def test_masks_drawn_anew_are_about_as_full_as_asked_for(stack):
     config = OPEN.replace({"synthesis.diameters": {"nuclei": 8}, "synthesis.maximum_shape": [32, 64, 64]})
     prepared = prepare([Volume(np.repeat(stack.array[..., 1:], 2, axis=0))], None, config)
     for fill in (0.05, 0.2):
-        drawn = np.mean([one.coverage.mean() for one in prepared.redrawn(fill)])
+        drawn = np.mean([one.coverage.mean() for one in prepared.redrawn({"nuclei": fill})])
         assert 0.8 * fill < drawn < 1.3 * fill

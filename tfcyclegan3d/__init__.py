@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from tfcyclegan3d.config import Config
     from tfcyclegan3d.evaluation.overlap import evaluate
     from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
+    from tfcyclegan3d.synthesis.fitting import PriorFit, fit_prior
     from tfcyclegan3d.synthesis.masks import SyntheticMasks, synthesize_masks
-    from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, ObjectPrior, Prior, load_prior, prior_for
+    from tfcyclegan3d.synthesis.object_prior import ObjectPrior
+    from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, Prior, prior_for
+    from tfcyclegan3d.synthesis.prior_file import load_prior, save_prior
     from tfcyclegan3d.synthesis.simulation import SimulatedStack, simulate_stack
     from tfcyclegan3d.thresholding import otsu_mask
     from tfcyclegan3d.training.run import Run, train
@@ -26,19 +29,22 @@ _HOMES = {
     "Config": "config",
     "NUCLEI": "synthesis.prior",
     "NUCLEI_AND_GOLGI": "synthesis.prior",
-    "ObjectPrior": "synthesis.prior",
+    "ObjectPrior": "synthesis.object_prior",
     "Prior": "synthesis.prior",
+    "PriorFit": "synthesis.fitting",
     "Run": "training.run",
     "SegmentationModel": "inference.predictor",
     "SimulatedStack": "synthesis.simulation",
     "SyntheticMasks": "synthesis.masks",
     "Volume": "volumes",
     "evaluate": "evaluation.overlap",
+    "fit_prior": "synthesis.fitting",
     "load_model": "inference.predictor",
-    "load_prior": "synthesis.prior",
+    "load_prior": "synthesis.prior_file",
     "otsu_mask": "thresholding",
     "prior_for": "synthesis.prior",
     "read_volume": "volumes",
+    "save_prior": "synthesis.prior_file",
     "simulate_stack": "synthesis.simulation",
     "synthesize_masks": "synthesis.masks",
     "train": "training.run",
@@ -51,6 +57,7 @@ __all__ = [
     "Config",
     "ObjectPrior",
     "Prior",
+    "PriorFit",
     "Run",
     "SegmentationModel",
     "SimulatedStack",
@@ -58,12 +65,14 @@ __all__ = [
     "Volume",
     "__version__",
     "evaluate",
+    "fit_prior",
     "load_model",
     "load_prior",
     "otsu_mask",
     "presets",
     "prior_for",
     "read_volume",
+    "save_prior",
     "simulate_stack",
     "synthesize_masks",
     "train",

@@ -30,6 +30,37 @@ def channels(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
+def voxel_size(text: str) -> tuple[float, ...]:
+    """Return the micrometres of ``Z,Y,X``."""
+    try:
+        sides = tuple(float(side) for side in text.split(","))
+    except ValueError:
+        sides = ()
+    if len(sides) != 3 or not all(0 < side < float("inf") for side in sides):
+        raise argparse.ArgumentTypeError(f"received {text!r}, give three lengths in um above 0, as 1.0,0.5,0.5")
+    return sides
+
+
+def object_diameters(texts: list[str]) -> dict[str, str]:
+    """Return the diameter of each class from the texts ``NAME=VALUE,NAME=VALUE`` given.
+
+    Raises
+    ------
+    OptionError
+    """
+    from tfcyclegan3d import errors
+
+    diameters = {}
+    for text in texts:
+        for part in text.split(","):
+            name, equals, value = part.partition("=")
+            if not equals or not name.strip() or not value.strip():
+                remedy = "write NAME=VALUE, for example nuclei=16, nuclei=8.5um or golgi=6,nuclei=16"
+                raise errors.OptionError("--object-diameter", text, remedy)
+            diameters[name.strip()] = value.strip()
+    return diameters
+
+
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how image files are read."""
     parser.add_argument("--axes", help="order of the files' axes, for example ZCYX or YXZC, where they do not say it")

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import itertools
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tfcyclegan3d.cli.arguments import names, shape
+from tfcyclegan3d.cli.arguments import names, object_diameters, shape, voxel_size
 
 if TYPE_CHECKING:
-    from tfcyclegan3d.synthesis.masks import SyntheticMasks
+    from tfcyclegan3d.synthesis.fitting import PriorFit
     from tfcyclegan3d.synthesis.prior import Prior
+    from tfcyclegan3d.synthesis.scene import Scene
+    from tfcyclegan3d.volumes import Volume
 
 SUMMARY = "draw synthetic masks to train on, no annotation needed"
-EXAMPLE = "tfcyclegan3d synthesize --like images/ -o masks"
+EXAMPLE = "tfcyclegan3d synthesize --like images/ --fit -o masks"
 
-WRITES = ("mask_*.tif", "objects_*.tif", "prior.json", "masks.png")
+WRITES = (
+    "mask_*.tif",
+    "objects_*.tif",
+    "objects_*.csv",
+    "prior.json",
+    "prior.yaml",
+    "masks.png",
+    "fit.json",
+    "beside_*.png",
+)
 N_PICTURED = 4
+# Where only a diameter is known: about as full as tissue is, and as a sparse culture.
+FILL_WITHOUT_STACK = (0.05, 0.15)
 
 
 class Grid(NamedTuple):
@@ -27,7 +39,6 @@ class Grid(NamedTuple):
 
     shape: tuple[int, int, int]
     voxel_size_um: tuple[float, float, float] | None = None
-    n_channels: int | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,93 +53,173 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     grid.add_argument("--shape", type=shape, metavar="Z,Y,X", help="draw masks of this shape, in voxels")
     parser.add_argument("--count", type=int, metavar="N", help="number of masks, with --shape (1 if not given)")
     parser.add_argument(
+        "--voxel-size", type=voxel_size, metavar="Z,Y,X", help="of the masks in um, where --shape is given"
+    )
+    what = parser.add_argument_group("what to draw (without any: the paper's Golgi and nuclei, nuclei for one channel)")
+    what.add_argument(
         "--prior",
         type=Path,
         metavar="FILE",
-        help="what to draw, as JSON or YAML; start from a prior.json this command wrote "
-        "(the paper's Golgi and nuclei if not given, nuclei alone for --like stacks of one channel)",
+        help="as JSON or YAML; start from a prior.yaml this command wrote",
     )
-    parser.add_argument(
+    what.add_argument(
+        "--fit",
+        action="store_true",
+        help="what the --like stacks show: size, elongation, density and pairing are estimated, without a label",
+    )
+    what.add_argument(
+        "--object-diameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE[um]",
+        help="objects of this typical diameter, in voxels along X or in um; given again, or after a comma, for each "
+        "further class",
+    )
+    what.add_argument(
         "--classes",
         type=names,
         metavar="NAME,NAME",
-        help="classes of the prior to draw, in the order of the channels (all if not given)",
+        help="classes to draw, in the order of the channels (all of the prior if not given)",
     )
     parser.add_argument("--axes", help="order of the --like files' dimensions, for example YXZC, if they do not say")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="threads to draw with (one a processor if not given); changes no mask"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write the masks, their objects, the prior and a picture, and say so."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from tfcyclegan3d.cli.outputs import fresh_folder
-    from tfcyclegan3d.synthesis.masks import synthesize_masks
+    from tfcyclegan3d.progress import progress_bar
+    from tfcyclegan3d.synthesis.mask_files import write_masks
+    from tfcyclegan3d.synthesis.masks import synthesize_scene
     from tfcyclegan3d.synthesis.pictures import draw_masks
-    from tfcyclegan3d.synthesis.prior import save_prior
+    from tfcyclegan3d.synthesis.prior_file import save_prior
 
-    n_masks, grids = _grids(options)
-    first = next(grids)
-    prior = _prior(options, first.n_channels)
-    grids = itertools.chain([first], grids)
+    _check(options)
     lines, pictured = [], []
-    with (
-        fresh_folder(options.output, options.overwrite, WRITES) as folder,
-        Progress(console=Console(stderr=True), transient=True, disable=options.quiet) as progress,
-    ):
-        for index, grid in enumerate(progress.track(grids, total=n_masks, description="drawing masks")):
-            masks = synthesize_masks(grid.shape, prior, (options.seed, index), grid.voxel_size_um)
-            masks = dataclasses.replace(masks, name=f"mask_{index:03d}")
-            _write(folder, index, masks, prior.class_names)
-            lines.append(_described(options.output, masks, prior.class_names))
-            pictured = [*pictured, masks][:N_PICTURED]
+    with fresh_folder(options.output, options.overwrite, WRITES) as folder:
+        grids, first = _grids(options)
+        prior, fit = _prior(options, first)
+        with progress_bar("drawing masks", not options.quiet) as on_progress:
+            for index, grid in enumerate(grids):
+                scene = synthesize_scene(grid.shape, prior, (options.seed, index), grid.voxel_size_um, options.workers)
+                write_masks(scene, folder, index, grid.voxel_size_um)
+                lines += _described(options.output / f"mask_{index:03d}.tif", scene)
+                if index < N_PICTURED:
+                    pictured.append((f"mask_{index:03d}", scene, grid.voxel_size_um))
+                on_progress(index + 1, len(grids), "")
         save_prior(prior, folder / "prior.json")
-        draw_masks(pictured, prior.class_names).savefig(folder / "masks.png", dpi=100)
-    lines.append(f"{options.output}: {n_masks} mask{'s' if n_masks != 1 else ''} with objects, prior.json, masks.png")
+        save_prior(prior, folder / "prior.yaml", "\n".join(fit.lines) if fit else "")
+        draw_masks(pictured).savefig(folder / "masks.png", dpi=100)
+        if fit is not None:
+            _save_fit(fit, [scene for _, scene, _ in pictured], options, folder)
+    if fit is not None:
+        lines = ["found in the stacks:", *(f"  {line}" for line in fit.lines), *lines]
+    n_masks = len(grids)
+    also = " fit.json, beside_*.png (each stack beside its mask)," if fit else ""
+    lines.append(
+        f"{options.output}: {n_masks} mask{'s' if n_masks != 1 else ''} with objects (.tif, .csv),{also} prior.yaml, "
+        "masks.png"
+    )
     print("\n".join(lines))
 
 
-def _grids(options: argparse.Namespace) -> tuple[int, Iterator[Grid]]:
-    """Return how many masks are wanted, and their grids, each stack being read when its turn comes."""
-    from tfcyclegan3d import errors, volumes
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that cannot be used, or not together."""
+    from tfcyclegan3d import errors
 
     if options.seed < 0:
         raise errors.OptionError("--seed", options.seed, "give a whole number of 0 or more")
-    if options.shape is not None:
-        count = 1 if options.count is None else options.count
-        if count < 1:
-            raise errors.OptionError("--count", count, "give at least 1")
-        return count, itertools.repeat(Grid(options.shape), count)
-    if options.count is not None:
+    if options.workers is not None and options.workers < 1:
+        raise errors.OptionError("--workers", options.workers, "give at least 1")
+    if options.count is not None and options.like is not None:
         raise errors.OptionError("--count", options.count, "leave it out with --like, which draws one mask a stack")
-    paths = volumes.find_stacks(options.like)
-    stacks = (volumes.read_volume(path, options.axes) for path in paths)
-    return len(paths), (Grid(stack.shape, stack.voxel_size_um, stack.n_channels) for stack in stacks)
+    if options.count is not None and options.count < 1:
+        raise errors.OptionError("--count", options.count, "give at least 1")
+    if options.voxel_size is not None and options.like is not None:
+        raise errors.OptionError("--voxel-size", options.voxel_size, "leave it out with --like: each stack has its own")
+    if options.fit and options.like is None:
+        raise errors.OptionError("--fit", options.shape, "give the stacks to fit to with --like, in place of --shape")
+    if options.prior is not None and (options.fit or options.object_diameter):
+        other = "--fit" if options.fit else "--object-diameter"
+        raise errors.OptionError("--prior", str(options.prior), f"leave it out with {other}, which makes a prior")
 
 
-def _prior(options: argparse.Namespace, n_channels: int | None) -> Prior:
-    """Return the prior given, or else the paper's; of that, nuclei alone where the stacks have one channel."""
-    from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, load_prior
+def _grids(options: argparse.Namespace) -> tuple[list[Grid], Volume | None]:
+    """Return the grids of the masks, and the first of the --like stacks."""
+    from tfcyclegan3d import volumes
 
+    if options.shape is not None:
+        return [Grid(options.shape, options.voxel_size)] * (options.count or 1), None
+    grids, first = [], None
+    for path in volumes.find_stacks(options.like):
+        stack = volumes.read_volume(path, options.axes)
+        first = first or stack
+        grids.append(Grid(stack.shape, stack.voxel_size_um))
+    return grids, first
+
+
+def _prior(options: argparse.Namespace, stack: Volume | None) -> tuple[Prior, PriorFit | None]:
+    """Return what to draw, and the fit it comes from, if any."""
+    from tfcyclegan3d import errors
+    from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI
+    from tfcyclegan3d.synthesis.prior_file import load_prior
+
+    known = object_diameters(options.object_diameter)
+    if options.fit:
+        fit = _fit(options, known)
+        return fit.prior, fit
+    if known:
+        return _prior_of_diameters(options, stack, known), None
     if options.prior is not None:
         prior = load_prior(options.prior)
     else:
-        prior = NUCLEI if n_channels == 1 and options.classes is None else NUCLEI_AND_GOLGI
+        prior = NUCLEI if stack is not None and stack.n_channels == 1 and options.classes is None else NUCLEI_AND_GOLGI
+    if options.classes is not None:
+        prior = prior.select(options.classes)
+    if stack is not None and stack.n_channels != len(prior.class_names) and options.classes is None:
+        raise errors.ChannelError(
+            stack.name,
+            stack.n_channels,
+            f"but the prior draws {len(prior.class_names)} classes ({', '.join(prior.class_names)})",
+        )
+    return prior, None
+
+
+def _fit(options: argparse.Namespace, known: dict[str, str]) -> PriorFit:
+    from tfcyclegan3d import volumes
+    from tfcyclegan3d.synthesis.fitting import fit_prior
+
+    stacks = [volumes.read_volume(path, options.axes) for path in volumes.find_stacks(options.like)]
+    for stack in stacks:
+        volumes.check_image(stack)
+    return fit_prior(stacks, options.classes, known)
+
+
+def _prior_of_diameters(options: argparse.Namespace, stack: Volume | None, known: dict[str, str]) -> Prior:
+    from tfcyclegan3d.synthesis.diameters import diameter_in_voxels, prior_of_diameters
+
+    size = stack.voxel_size_um if stack is not None else options.voxel_size
+    diameters = {name: diameter_in_voxels(name, value, size) for name, value in known.items()}
+    prior = prior_of_diameters(diameters, dict.fromkeys(known, FILL_WITHOUT_STACK), size)
     return prior if options.classes is None else prior.select(options.classes)
 
 
-def _write(folder: Path, index: int, masks: SyntheticMasks, class_names: Sequence[str]) -> None:
-    from tfcyclegan3d.colours import stack_colours
-    from tfcyclegan3d.volumes import Volume, write_volume
+def _save_fit(fit: PriorFit, scenes: Sequence[Scene], options: argparse.Namespace, folder: Path) -> None:
+    from tfcyclegan3d import volumes
+    from tfcyclegan3d.synthesis.pictures import draw_beside
 
-    colours = stack_colours(class_names)
-    write_volume(folder / f"{masks.name}.tif", masks > 0, colours)
-    write_volume(folder / f"objects_{index:03d}.tif", Volume(masks.objects, masks.voxel_size_um), colours)
+    (folder / "fit.json").write_text(json.dumps(fit.to_dict(), indent=2) + "\n", encoding="utf-8")
+    for index, (path, scene) in enumerate(zip(volumes.find_stacks(options.like), scenes, strict=False)):
+        stack = volumes.read_volume(path, options.axes)
+        draw_beside(stack, scene).savefig(folder / f"beside_{index:03d}.png", dpi=100)
 
 
-def _described(folder: Path, masks: SyntheticMasks, class_names: Sequence[str]) -> str:
-    drawn = [one.class_name for one in masks.table]
-    objects = ", ".join(f"{drawn.count(name)} {name}" for name in class_names)
-    share = masks.array.any(axis=-1).mean()
-    return f"{folder / masks.name}.tif: {' x '.join(str(side) for side in masks.shape)}, {objects}, {share:.1%} covered"
+def _described(path: Path, scene: Scene) -> list[str]:
+    """Say what a mask holds, and what of the prior's density could not be placed."""
+    drawn = [one.class_name for one in scene.table]
+    objects = ", ".join(f"{drawn.count(name)} {name}" for name in scene.class_names)
+    lines = [f"{path}: {' x '.join(str(side) for side in scene.shape)}, {objects}"]
+    return lines + [f"{path}: the volume is full: {shortfall}" for shortfall in scene.shortfalls]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfcyclegan3d.cli.arguments import add_output, add_reading_arguments, names
+from tfcyclegan3d.cli.arguments import add_output, add_reading_arguments, names, object_diameters
 
 if TYPE_CHECKING:
     from tfcyclegan3d.config import Config
@@ -43,9 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE[um]",
-        help="typical diameter of a class, in voxels along X or in um; once for each class (estimated if not given)",
+        help="typical diameter of a class, in voxels along X or in um; given again, or after a comma, for each further "
+        "class (estimated if not given)",
     )
-    data.add_argument("--prior", type=Path, metavar="FILE", help="what to draw, as 'synthesize' writes it (prior.json)")
+    data.add_argument("--prior", type=Path, metavar="FILE", help="what to draw, as 'synthesize' writes it (prior.yaml)")
     add_reading_arguments(data)
     how = parser.add_argument_group("training")
     how.add_argument("--preset", metavar="NAME", help="fast or paper (fast if not given)")
@@ -162,7 +163,7 @@ def _config(options: argparse.Namespace) -> Config:
         "training.epochs": options.epochs,
         "training.steps_per_epoch": options.steps,
         "training.mixed_precision": options.mixed_precision,
-        "synthesis.diameters": _diameters(options.object_diameter) or None,
+        "synthesis.diameters": object_diameters(options.object_diameter) or None,
         "synthesis.prior": _prior(options.prior),
     }
     changes = {key: value for key, value in given.items() if value is not None}
@@ -184,19 +185,7 @@ def _base(options: argparse.Namespace) -> Config:
     return configuration.load(options.config) if options.config else presets.by_name(options.preset or "fast")
 
 
-def _diameters(texts: list[str]) -> dict[str, str]:
-    from tfcyclegan3d import errors
-
-    diameters = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip() or not value.strip():
-            raise errors.OptionError("--object-diameter", text, "write NAME=VALUE, for example nuclei=16 or nuclei=8um")
-        diameters[name.strip()] = value.strip()
-    return diameters
-
-
 def _prior(path: Path | None) -> dict | None:
-    from tfcyclegan3d.synthesis.prior import load_prior
+    from tfcyclegan3d.synthesis.prior_file import load_prior
 
     return load_prior(path).to_dict() if path is not None else None

@@ -47,7 +47,12 @@ def reach(displacements: np.ndarray) -> np.ndarray:
     return np.ceil(1.25 * np.abs(displacements).max(axis=(1, 2, 3))).astype(int)
 
 
-def displaced_positions(shape: Sequence[int], displacements: np.ndarray) -> np.ndarray:
+def displaced_positions(
+    shape: Sequence[int],
+    displacements: np.ndarray,
+    corner: Sequence[float] = (0, 0, 0),
+    voxel_size: Sequence[float] = (1, 1, 1),
+) -> np.ndarray:
     """Return the position in the undeformed box that each voxel of the deformed box shows.
 
     Everything asked at these positions is deformed together: the members of a pair, all channels alike.
@@ -58,11 +63,15 @@ def displaced_positions(shape: Sequence[int], displacements: np.ndarray) -> np.n
         Sides of the box, in voxels.
     displacements : np.ndarray
         (3, 3, 3, 3), in voxels, as `draw_displacements` gives them.
+    corner : (z, y, x)
+        The box's first voxel.
+    voxel_size : (z, y, x)
+        Sides of a voxel, in any unit.
 
     Returns
     -------
     np.ndarray
-        (3, z, y, x) float32: ZYX positions in voxels from the box's first voxel; some lie outside the box.
+        (3, z, y, x) float32: ZYX positions in that unit; some lie outside the box.
     """
     nodes = np.minimum(shape, MAXIMUM_NODES)
     steps = np.where(nodes > 1, (np.asarray(shape) - 1) / np.maximum(nodes - 1, 1), 1.0)
@@ -76,16 +85,14 @@ def displaced_positions(shape: Sequence[int], displacements: np.ndarray) -> np.n
     moved = elasticdeform.deform_grid(
         ramps, displacements / steps.reshape(3, 1, 1, 1), order=1, mode="nearest", crop=inner, axis=(1, 2, 3)
     )
-    for axis, side in enumerate(shape, start=1):
-        moved = _interpolate(moved, axis, side)
-    return moved
+    moved = (moved + np.reshape(corner, (3, 1, 1, 1))) * np.reshape(voxel_size, (3, 1, 1, 1))
+    # One axis after the other, as matrix products, the fastest way to interpolate.
+    along_z, along_y, along_x = (_weights(n, side) for n, side in zip(nodes, shape, strict=True))
+    planes = np.tensordot(moved.astype(np.float32), along_z, (1, 1)).transpose(0, 3, 1, 2)
+    return (np.matmul(along_y, planes).reshape(-1, nodes[2]) @ along_x.T).reshape(3, *shape)
 
 
-def _interpolate(nodes: np.ndarray, axis: int, side: int) -> np.ndarray:
-    """Interpolate linearly along an axis, from evenly spread nodes to ``side`` voxels."""
-    n = nodes.shape[axis]
+def _weights(n: int, side: int) -> np.ndarray:
+    """Return the (side, n) float32 matrix of linear interpolation from ``n`` evenly spread nodes to voxels."""
     place = np.arange(side) * ((n - 1) / max(side - 1, 1))
-    low = np.minimum(place.astype(int), max(n - 2, 0))
-    part = (place - low).astype(np.float32).reshape((-1,) + (1,) * (nodes.ndim - 1 - axis))
-    first = nodes.take(low, axis)
-    return first + part * (nodes.take(np.minimum(low + 1, n - 1), axis) - first)
+    return np.maximum(1 - np.abs(place[:, None] - np.arange(n)), 0).astype(np.float32)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tfcyclegan3d.synthesis import deform, shapes
-from tfcyclegan3d.synthesis.prior import ObjectPrior, Prior
+from tfcyclegan3d.synthesis.object_prior import ObjectPrior
+from tfcyclegan3d.synthesis.prior import GroupKind, Prior
+from tfcyclegan3d.synthesis.shapes import Ellipsoid
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,11 +22,13 @@ class Member:
     class_name : str
         Its class.
     semi_axes : (a, b, c)
-        In units of length, along X, Y, Z before rotation; all alike for a sphere.
+        In the prior's unit, along X, Y, Z before rotation; all alike for a sphere.
     offset : (z, y, x)
-        Shift from its anchor before rotation, in units of length.
+        Shift from its anchor before rotation, in the prior's unit.
     centre : (z, y, x)
         Before the deformation, in voxels from the group's origin.
+    rotation : np.ndarray
+        (3, 3), acting on ZYX vectors.
     inside : np.ndarray
         ZYX bool in the group's box.
     """
@@ -32,7 +37,18 @@ class Member:
     semi_axes: tuple[float, float, float]
     offset: tuple[float, float, float]
     centre: tuple[float, float, float]
+    rotation: np.ndarray
     inside: np.ndarray
+
+    @property
+    def principal_axis(self) -> tuple[float, float, float]:
+        """Unit vector (z, y, x) along which the principal semi-axis lies."""
+        return tuple(float(one) for one in self.rotation[:, 2])
+
+    @property
+    def angle(self) -> float:
+        """Direction of the principal axis in the XY plane, in degrees from X towards Y, in [-180, 180]."""
+        return float(np.rad2deg(np.arctan2(self.rotation[1, 2], self.rotation[2, 2])))
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,42 +58,31 @@ class Group:
     Parameters
     ----------
     members : tuple of Member
-        The first has no anchor; its centre lies within half a voxel of the origin.
+        The first is the anchor of the others; its centre lies within half a voxel of the origin.
     corner : np.ndarray
         (3,) int: the box's first voxel, counted from the origin.
-    rotation : np.ndarray
-        (3, 3), acting on ZYX vectors.
     """
 
     members: tuple[Member, ...]
     corner: np.ndarray
-    rotation: np.ndarray
 
     @property
     def solid(self) -> np.ndarray:
         """ZYX bool: the voxels of any member."""
         return np.logical_or.reduce([member.inside for member in self.members])
 
-    @property
-    def principal_axis(self) -> tuple[float, float, float]:
-        """Unit vector (z, y, x) along which the principal semi-axes lie."""
-        return tuple(float(one) for one in self.rotation[:, 2])
 
-    @property
-    def angle(self) -> float:
-        """Direction of the principal axis in the XY plane, in degrees from X towards Y, in [-180, 180]."""
-        return float(np.rad2deg(np.arctan2(self.rotation[1, 2], self.rotation[2, 2])))
-
-
-def draw_group(kind: tuple[ObjectPrior, ...], prior: Prior, rng: np.random.Generator) -> Group:
+def draw_group(kind: GroupKind, prior: Prior, voxel_size: Sequence[float], rng: np.random.Generator) -> Group:
     """Draw one group of a kind.
 
     Parameters
     ----------
-    kind : tuple of ObjectPrior
-        Its classes, each after its anchor, as ``prior.groups()`` gives them.
+    kind : GroupKind
+        Its classes, as ``prior.groups()`` gives them.
     prior : Prior
-        Rotation, deformation and grid.
+        Rotation and deformation.
+    voxel_size : (z, y, x)
+        Sides of a voxel, in the prior's unit.
     rng : np.random.Generator
         Where the numbers come from.
 
@@ -86,33 +91,39 @@ def draw_group(kind: tuple[ObjectPrior, ...], prior: Prior, rng: np.random.Gener
     Group
         Where objects are smaller than a voxel, ``inside`` may be empty.
     """
-    aspect = np.asarray(prior.voxel_aspect)
-    rotation = _draw_rotation(prior, rng)
-    centres, drawn = {None: rng.uniform(-0.5, 0.5, 3) * aspect}, []
-    for one in kind:
+    sides = np.asarray(voxel_size, dtype=np.float64)
+    turns = {None: _draw_rotation(prior, rng)}
+    centres = {None: rng.uniform(-0.5, 0.5, 3) * sides}
+    drawn = []
+    for one in _present(kind, rng):
+        anchor = one.anchor if one.anchor in turns else None
         lows, highs = np.transpose(one.semi_axes)
         semi_axes = np.broadcast_to(rng.uniform(lows, highs), 3)
-        offset = rng.uniform(*one.offset, 3)
-        centres[one.name] = centres[one.anchor] + rotation @ offset
-        drawn.append((one.name, semi_axes, offset, centres[one.name]))
-    displacements = deform.draw_displacements(rng, prior.elastic_displacement / aspect)
-
-    extents = np.array([shapes.ellipsoid_half_extent(semi_axes, rotation) for _, semi_axes, _, _ in drawn])
-    middles = np.array([centre for *_, centre in drawn])
-    margin = deform.reach(displacements)
-    low = np.floor((middles - extents).min(axis=0) / aspect).astype(int) - margin
-    high = np.ceil((middles + extents).max(axis=0) / aspect).astype(int) + margin
-    points = _positions(high - low + 1, displacements if prior.elastic_displacement else None)
-    lengths = [
-        (axis + first) * side for axis, first, side in zip(points, np.float32(low), np.float32(aspect), strict=True)
-    ]
-    insides = [shapes.ellipsoid_depth(lengths, centre, semi_axes, rotation) > 0 for _, semi_axes, _, centre in drawn]
-    window, cut = _tight_box(np.logical_or.reduce(insides))
+        lows, highs = np.transpose(one.offset if anchor is not None else np.zeros((3, 2)))
+        offset = rng.uniform(lows, highs)
+        centre = centres[anchor] + turns[anchor] @ offset
+        rotation = turns[anchor] @ _draw_alignment(one.alignment_degrees, prior.orientation, rng)
+        parts = [part.moved(rotation, centre) for part in shapes.draw_parts(one, semi_axes, rng)]
+        centres[one.name], turns[one.name] = centre, rotation
+        drawn.append((one.name, semi_axes, offset, centre, rotation, parts))
+    insides, corner = _rasterised([parts for *_, parts in drawn], prior.elastic_displacement, sides, rng)
     members = tuple(
-        Member(name, _triple(semi_axes), _triple(offset), _triple(centre / aspect), inside[window])
-        for (name, semi_axes, offset, centre), inside in zip(drawn, insides, strict=True)
+        Member(name, _triple(semi_axes), _triple(offset), _triple(centre / sides), rotation, inside)
+        for (name, semi_axes, offset, centre, rotation, _), inside in zip(drawn, insides, strict=True)
     )
-    return Group(members, low + cut, rotation)
+    return Group(members, corner)
+
+
+def _present(kind: GroupKind, rng: np.random.Generator) -> tuple[ObjectPrior, ...]:
+    """Draw whether the group is whole, or which of its classes stands alone.
+
+    Weighing a lone object by u / (1 - u) beside 1 for the whole group makes the share u of its class's objects lone.
+    """
+    if len(kind.members) == 1:
+        return kind.members
+    weights = np.array([1.0] + [one.unpaired / (1 - one.unpaired) for one in kind.members])
+    drawn = int(rng.choice(len(weights), p=weights / weights.sum()))
+    return kind.members if drawn == 0 else kind.members[drawn - 1 : drawn]
 
 
 def _draw_rotation(prior: Prior, rng: np.random.Generator) -> np.ndarray:
@@ -121,10 +132,31 @@ def _draw_rotation(prior: Prior, rng: np.random.Generator) -> np.ndarray:
     return shapes.rotation_in_plane(rng.uniform(*prior.rotation_degrees))
 
 
-def _positions(shape: np.ndarray, displacements: np.ndarray | None) -> np.ndarray | list[np.ndarray]:
-    if displacements is None:
-        return np.ogrid[tuple(slice(0, side) for side in shape)]
-    return deform.displaced_positions(tuple(int(side) for side in shape), displacements)
+def _draw_alignment(degrees: tuple[float, float], orientation: str, rng: np.random.Generator) -> np.ndarray:
+    """Draw a rotation that turns the principal axis by an angle: to either side in the plane, or all around."""
+    if degrees == (0.0, 0.0):
+        return np.eye(3)
+    turn = shapes.rotation_in_plane(rng.uniform(*degrees) * rng.choice((-1, 1)))
+    return turn if orientation == "in-plane" else shapes.rotation_about_x(rng.uniform(0.0, 360.0)) @ turn
+
+
+def _rasterised(
+    objects: Sequence[Sequence[Ellipsoid]], displacement: float, sides: np.ndarray, rng: np.random.Generator
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Deform the box around some objects and return the voxels of each in it, and where it begins."""
+    vectors = deform.draw_displacements(rng, displacement / sides)
+    low, high = shapes.bounds([part for parts in objects for part in parts], sides)
+    margin = deform.reach(vectors)
+    low, high = low - margin, high + margin
+    box = tuple(int(side) for side in high - low + 1)
+    if displacement > 0:
+        points = deform.displaced_positions(box, vectors, low, sides)
+    else:
+        axes = np.ogrid[tuple(slice(first, last + 1) for first, last in zip(low, high, strict=True))]
+        points = [axis * np.float32(side) for axis, side in zip(axes, sides, strict=True)]
+    insides = [shapes.union(parts, points) for parts in objects]
+    window, cut = _tight_box(np.logical_or.reduce(insides))
+    return [inside[window] for inside in insides], low + cut
 
 
 def _tight_box(solid: np.ndarray) -> tuple[tuple[slice, ...], np.ndarray]:

@@ -1,4 +1,4 @@
-"""A picture of synthetic masks for a person to look at."""
+"""Pictures of synthetic masks for a person to look at."""
 
 from __future__ import annotations
 
@@ -6,36 +6,72 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from tfcyclegan3d.colours import picture_colours
-from tfcyclegan3d.synthesis.masks import SyntheticMasks
+from tfcyclegan3d import panels
+from tfcyclegan3d.synthesis.prior_values import Triple
+from tfcyclegan3d.synthesis.scene import Scene
+from tfcyclegan3d.volumes import Volume
 
 
-def draw_masks(masks: Sequence[SyntheticMasks], class_names: Sequence[str]) -> Figure:
-    """Draw each mask's maximum projection along z above its middle slice.
+def draw_masks(scenes: Sequence[tuple[str, Scene, Triple | None]]) -> Figure:
+    """Draw each mask's maximum projection along Z above its middle plane.
 
     Parameters
     ----------
-    masks : sequence of SyntheticMasks
-        At least one.
-    class_names : sequence of str
-        One a channel.
+    scenes : sequence of (str, Scene, voxel size in um or None)
+        At least one, with its title.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    colours = picture_colours(class_names)
-    figure = Figure(figsize=(4 * len(masks), 8.5), layout="constrained")
-    axes = figure.subplots(2, len(masks), squeeze=False)
-    for column, mask in zip(axes.T, masks, strict=True):
-        middle = mask.shape[0] // 2
-        views = {"maximum projection": mask.array.max(axis=0), f"slice z = {middle}": mask.array[middle]}
-        for panel, (title, view) in zip(column, views.items(), strict=True):
-            panel.imshow(np.clip(view @ colours, 0, 1), interpolation="nearest")
-            panel.set_title(f"{mask.name}: {title}", fontsize=9)
-            panel.set_axis_off()
-    legend = [Patch(color=colour * 0.85, label=name) for name, colour in zip(class_names, colours, strict=True)]
-    figure.legend(handles=legend, loc="outside lower center", ncols=len(class_names), frameon=False)
+    figure = Figure(figsize=(4 * len(scenes), 8.5), layout="constrained")
+    axes = figure.subplots(2, len(scenes), squeeze=False)
+    for column, (name, scene, voxel_size_um) in zip(axes.T, scenes, strict=True):
+        _show_column(column, name, _views_of_scene(scene, scene.shape[0] // 2), scene.class_names, voxel_size_um)
+    panels.legend(figure, scenes[0][1].class_names)
     return figure
+
+
+def draw_beside(volume: Volume, scene: Scene) -> Figure:
+    """Draw a stack beside masks drawn for it: maximum projections above middle planes.
+
+    Parameters
+    ----------
+    volume : Volume
+        The stack, one channel a class.
+    scene : Scene
+        Of the same shape.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    middle = volume.shape[0] // 2
+    figure = Figure(figsize=(8.4, 8.5), layout="constrained")
+    axes = figure.subplots(2, 2)
+    stack = {"maximum projection": volume.array.max(axis=0), f"plane z = {middle}": volume.array[middle]}
+    stack = {title: panels.display_range(view) for title, view in stack.items()}
+    columns = {volume.name: stack, "drawn": _views_of_scene(scene, middle)}
+    for column, (name, views) in zip(axes.T, columns.items(), strict=True):
+        _show_column(column, name, views, scene.class_names, volume.voxel_size_um)
+    panels.legend(figure, scene.class_names)
+    return figure
+
+
+def _views_of_scene(scene: Scene, plane: int) -> dict[str, np.ndarray]:
+    """Return two views (YXC) without painting the volume."""
+    projection = np.zeros((*scene.shape[1:], len(scene.class_names)), np.uint8)
+    for one in scene.placed:
+        _, y, x = one.corner
+        projection[y : y + one.box[1], x : x + one.box[2], one.channel] |= one.inside.any(axis=0)
+    return {"maximum projection": projection, f"plane z = {plane}": scene.mask(slice(plane, plane + 1))[0]}
+
+
+def _show_column(
+    column: Sequence, name: str, views: dict[str, np.ndarray], class_names: Sequence[str], voxel_size_um: Triple | None
+) -> None:
+    for axis, (title, view) in zip(column, views.items(), strict=True):
+        panels.show(axis, view, class_names, f"{name}: {title}")
+        if voxel_size_um is not None:
+            panels.scale_bar(axis, view.shape[1], voxel_size_um[2])

@@ -1,85 +1,39 @@
-"""What is known beforehand about the objects in a stack: their shapes, sizes, pairing and number.
+"""What is known beforehand about the objects in a stack: their shapes, sizes, relations and number.
 
-A prior is all the knowledge the method needs instead of labels. Lengths are counted in one unit, the X side of a
-voxel on the grid the prior was written for; ``voxel_aspect`` says how large a voxel is in that unit, so that the same
-prior can be drawn on finer, coarser or anisotropic grids.
+A prior is all the knowledge the method needs instead of labels. Its lengths are in voxels or in micrometres; in
+micrometres the same prior draws right shapes on any stack whose voxel size is known, however anisotropic.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfcyclegan3d import errors
-from tfcyclegan3d.synthesis.prior_values import Interval, Triple, interval, is_number, positive_triple, whole_interval
+from tfcyclegan3d.synthesis import prior_values as values
+from tfcyclegan3d.synthesis.object_prior import DENSITIES, ObjectPrior
+from tfcyclegan3d.synthesis.prior_values import Interval, Triple
+from tfcyclegan3d.volumes import Volume
 
-N_SEMI_AXES = {"sphere": 1, "ellipsoid": 3}
 ORIENTATIONS = ("in-plane", "any")
+UNITS = ("voxels", "um")
 
 
-@dataclasses.dataclass(frozen=True)
-class ObjectPrior:
-    """What one class of objects looks like.
+class GroupKind(NamedTuple):
+    """A class without an anchor and those that are drawn with it."""
 
-    Parameters
-    ----------
-    name : str
-        The class.
-    shape : {"sphere", "ellipsoid"}
-        The family of shapes.
-    semi_axes : tuple of (low, high)
-        Intervals of the semi-axes, in units of length, each drawn uniformly: one for a sphere (its radius), three for
-        an ellipsoid, the principal first. Before rotation they lie along X, Y, Z.
-    anchor : str, optional
-        The class this one is paired with: one object of each is drawn together. None starts a group of its own.
-    offset : (low, high)
-        Shift of the centre from the anchor's centre along each axis before rotation, in units of length, uniform.
+    members: tuple[ObjectPrior, ...]
 
-    Raises
-    ------
-    PriorError
-        Where a value cannot be drawn.
-    """
+    @property
+    def root(self) -> ObjectPrior:
+        """The class that has the density."""
+        return self.members[0]
 
-    name: str
-    shape: str
-    semi_axes: tuple[Interval, ...]
-    anchor: str | None = None
-    offset: Interval = (0.0, 0.0)
-
-    def __post_init__(self) -> None:
-        """Check every field and turn lists into tuples."""
-        if not isinstance(self.name, str) or not self.name:
-            raise errors.PriorError(f"a class is named {self.name!r}", "name it with a word, for example 'nuclei'")
-        if self.shape not in N_SEMI_AXES:
-            raise errors.PriorError(f"{self.name}: unknown shape {self.shape!r}", f"known: {', '.join(N_SEMI_AXES)}")
-        where = f"{self.name}: semi_axes"
-        if not isinstance(self.semi_axes, Sequence) or len(self.semi_axes) != N_SEMI_AXES[self.shape]:
-            raise errors.PriorError(
-                f"{where} received {self.semi_axes!r}",
-                f"give {N_SEMI_AXES[self.shape]} interval(s) for shape {self.shape!r}",
-            )
-        semi_axes = tuple(interval(one, where, above=0.0) for one in self.semi_axes)
-        if self.anchor is not None and not isinstance(self.anchor, str):
-            raise errors.PriorError(f"{self.name}: anchor received {self.anchor!r}", "name a class, or leave it out")
-        object.__setattr__(self, "semi_axes", semi_axes)
-        object.__setattr__(self, "offset", interval(self.offset, f"{self.name}: offset"))
-        if self.anchor is None and self.offset != (0.0, 0.0):
-            raise errors.PriorError(
-                f"{self.name}: offset received {self.offset!r} without an anchor",
-                "name the anchor it is counted from, or leave the offset out",
-            )
-
-    def mean_volume(self) -> float:
-        """Return the mean volume of an object, in cubed units of length."""
-        if self.shape == "sphere":
-            low, high = self.semi_axes[0]
-            return math.pi / 3.0 * (low + high) * (low**2 + high**2)
-        return 4.0 / 3.0 * math.pi * math.prod((low + high) / 2.0 for low, high in self.semi_axes)
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, each after its anchor."""
+        return tuple(one.name for one in self.members)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,22 +44,22 @@ class Prior:
     ----------
     objects : tuple of ObjectPrior
         The classes, in the order of the masks' channels.
-    count : (low, high), optional
-        Groups per volume, drawn uniformly from these integers, both included; of every kind where several classes
-        have no anchor. Exactly one of ``count`` and ``fill_fraction`` is given.
-    fill_fraction : (low, high), optional
-        Share of the voxels covered by any class, in (0, 1), uniform.
-    rotation_degrees : (low, high)
-        Rotation of a group in the XY plane, uniform; not used with orientation "any".
+    unit : {"voxels", "um"}
+        Of every length. In micrometres, drawing needs the voxel size.
     orientation : {"in-plane", "any"}
         Whether groups turn in the XY plane alone, or are rotated uniformly in space.
+    rotation_degrees : (low, high)
+        Rotation of a group in the XY plane, uniform; not used with orientation "any".
     elastic_displacement : float
-        Standard deviation of the elastic deformation's displacement vectors, in units of length, at 3x3x3 points
-        spread over the box around a group; 0 deforms nothing.
-    minimum_gap : int
-        Least number of free voxels (of side 1) kept between two groups; 0 lets them touch.
-    voxel_aspect : (z, y, x)
-        Size of a voxel along each axis, in units of length.
+        Standard deviation of the elastic deformation's displacement vectors, a length, at 3x3x3 points spread over
+        the box around a group; 0 deforms nothing.
+    minimum_gap : float
+        Length kept free between two groups, rounded up to whole voxels; 0 lets them touch.
+    layer_thickness : (low, high), optional
+        Length: groups' centres lie in a layer so thick, at a depth drawn anew for each volume, uniform. Without it they
+        lie anywhere.
+    layer_tilt_degrees : (low, high)
+        Angle between that layer and the XY plane, in [0, 60], uniform, in a direction drawn anew.
 
     Raises
     ------
@@ -114,43 +68,43 @@ class Prior:
     """
 
     objects: tuple[ObjectPrior, ...]
-    count: tuple[int, int] | None = None
-    fill_fraction: Interval | None = None
-    rotation_degrees: Interval = (0.0, 180.0)
+    unit: str = "voxels"
     orientation: str = "in-plane"
+    rotation_degrees: Interval = (0.0, 180.0)
     elastic_displacement: float = 0.75
-    minimum_gap: int = 0
-    voxel_aspect: Triple = (1.0, 1.0, 1.0)
+    minimum_gap: float = 0.0
+    layer_thickness: Interval | None = None
+    layer_tilt_degrees: Interval = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         """Check every field and turn lists into tuples."""
         object.__setattr__(self, "objects", tuple(self.objects))
         _check_classes(self.objects)
-        if (self.count is None) == (self.fill_fraction is None):
+        values.choice(self.unit, "unit", UNITS)
+        values.choice(self.orientation, "orientation", ORIENTATIONS)
+        tilt = values.interval(self.layer_tilt_degrees, "layer_tilt_degrees", within=(0.0, 60.0))
+        object.__setattr__(self, "layer_tilt_degrees", tilt)
+        if self.layer_thickness is not None:
+            thickness = values.interval(self.layer_thickness, "layer_thickness", above=0.0)
+            object.__setattr__(self, "layer_thickness", thickness)
+        elif tilt != (0.0, 0.0):
+            raise errors.PriorError(f"layer_tilt_degrees received {tilt!r} without a layer", "give layer_thickness too")
+        object.__setattr__(self, "rotation_degrees", values.interval(self.rotation_degrees, "rotation_degrees"))
+        for name in ("elastic_displacement", "minimum_gap"):
+            object.__setattr__(self, name, values.number(getattr(self, name), name))
+        counted = next((one for one in self.objects if one.per_mm3 is not None), None)
+        if counted is not None and self.unit != "um":
             raise errors.PriorError(
-                f"count is {self.count!r} and fill_fraction is {self.fill_fraction!r}", "give exactly one of the two"
+                f"{counted.name}: per_mm3 received {counted.per_mm3!r} with lengths in {self.unit}",
+                "write the prior in micrometres (unit: um), or give count or fill_fraction",
             )
-        if self.count is not None:
-            object.__setattr__(self, "count", whole_interval(self.count, "count"))
-        else:
-            object.__setattr__(self, "fill_fraction", interval(self.fill_fraction, "fill_fraction", 0.0, 1.0))
-        object.__setattr__(self, "rotation_degrees", interval(self.rotation_degrees, "rotation_degrees"))
-        if self.orientation not in ORIENTATIONS:
-            raise errors.PriorError(f"orientation received {self.orientation!r}", f"known: {', '.join(ORIENTATIONS)}")
-        if not is_number(self.elastic_displacement) or self.elastic_displacement < 0:
-            raise errors.PriorError(
-                f"elastic_displacement received {self.elastic_displacement!r}", "give a length of 0 or more"
-            )
-        if not is_number(self.minimum_gap) or self.minimum_gap < 0 or self.minimum_gap != int(self.minimum_gap):
-            raise errors.PriorError(f"minimum_gap received {self.minimum_gap!r}", "give a whole number of 0 or more")
-        object.__setattr__(self, "voxel_aspect", positive_triple(self.voxel_aspect, "voxel_aspect"))
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the channels."""
         return tuple(one.name for one in self.objects)
 
-    def groups(self) -> tuple[tuple[ObjectPrior, ...], ...]:
+    def groups(self) -> tuple[GroupKind, ...]:
         """Return the kinds of groups: every class without an anchor, followed by those anchored to it."""
         kinds = []
         for root in self.objects:
@@ -158,57 +112,116 @@ class Prior:
                 members = [root]
                 for anchor in members:
                     members.extend(one for one in self.objects if one.anchor == anchor.name)
-                kinds.append(tuple(members))
+                kinds.append(GroupKind(tuple(members)))
         return tuple(kinds)
+
+    def channels(self) -> dict[str, tuple[int, ...]]:
+        """Return the channels of each kind of group, by the name of the class that begins it."""
+        return {
+            kind.root.name: tuple(self.class_names.index(name) for name in kind.class_names) for kind in self.groups()
+        }
+
+    def voxel_size(self, voxel_size_um: Triple | None) -> Triple:
+        """Return the size of a voxel (z, y, x) in this prior's unit.
+
+        Parameters
+        ----------
+        voxel_size_um : (z, y, x) or None
+            Of the stack, in micrometres.
+
+        Raises
+        ------
+        PriorError
+            Where the prior is in micrometres and the voxel size is not known.
+        """
+        if self.unit == "voxels":
+            return (1.0, 1.0, 1.0)
+        if voxel_size_um is None:
+            raise errors.PriorError(
+                "its lengths are in micrometres, but the voxel size is not known",
+                "give the stack a voxel size (in Fiji: Image > Properties), or write the prior in voxels",
+            )
+        return tuple(float(side) for side in voxel_size_um)
 
     def select(self, class_names: Sequence[str]) -> Prior:
         """Return the prior of some of the classes, in this order; one whose anchor is left out starts its own group.
+
+        It takes over the density of the class that began its group.
 
         Raises
         ------
         PriorError
             Where a class is not described here.
         """
-        described = dict(zip(self.class_names, self.objects, strict=True))
+        described = {one.name: one for one in self.objects}
         unknown = next((name for name in class_names if name not in described), None)
         if unknown is not None:
             raise errors.PriorError(
                 f"class {unknown!r} is not described",
                 f"known: {', '.join(described)}; describe others in a prior of your own",
             )
-        chosen = (described[name] for name in class_names)
-        return dataclasses.replace(
-            self,
-            objects=tuple(
-                one if one.anchor in class_names else dataclasses.replace(one, anchor=None, offset=(0.0, 0.0))
-                for one in chosen
-            ),
-        )
+        roots = {name: kind.root for kind in self.groups() for name in kind.class_names}
 
-    def scaled(self, factors: float | Sequence[float]) -> Prior:
-        """Return the same objects on a grid whose voxels are larger.
+        def freed(one: ObjectPrior) -> ObjectPrior:
+            if one.anchor is None or one.anchor in class_names:
+                return one
+            density = {name: getattr(roots[one.name], name) for name in DENSITIES}
+            return dataclasses.replace(
+                one, anchor=None, offset=(0.0, 0.0), alignment_degrees=(0.0, 0.0), unpaired=0.0, **density
+            )
+
+        return dataclasses.replace(self, objects=tuple(freed(described[name]) for name in class_names))
+
+    def with_fill(self, fill_fractions: Mapping[str, Interval]) -> Prior:
+        """Return the same objects, as full as given for each class that begins a group.
 
         Parameters
         ----------
-        factors : float or (z, y, x)
-            How many times larger a voxel is along each axis than now; below 1 is a finer grid.
-
-        Returns
-        -------
-        Prior
+        fill_fractions : dict of str to (low, high)
+            By the name of the class without an anchor.
         """
-        wanted = (factors,) * 3 if is_number(factors) else factors
-        steps = positive_triple(wanted, "scale factors")
-        aspect = tuple(old * step for old, step in zip(self.voxel_aspect, steps, strict=True))
-        return dataclasses.replace(self, voxel_aspect=aspect)
+        return dataclasses.replace(
+            self,
+            objects=tuple(
+                one
+                if one.anchor is not None
+                else dataclasses.replace(one, count=None, per_mm3=None, fill_fraction=fill_fractions[one.name])
+                for one in self.objects
+            ),
+        )
 
-    def mean_object_volume(self) -> dict[str, float]:
-        """Return the mean volume of an object of each class, in voxels of this grid."""
-        return {one.name: one.mean_volume() / math.prod(self.voxel_aspect) for one in self.objects}
+    def check_fits(self, shape: Sequence[int], voxel_size: Triple) -> None:
+        """Refuse a volume too small to hold an object.
+
+        Parameters
+        ----------
+        shape : (z, y, x)
+            In voxels.
+        voxel_size : (z, y, x)
+            In this prior's unit.
+
+        Raises
+        ------
+        PriorError
+            Where the thinnest side of the smallest object of a class is longer than the longest side of the volume.
+        """
+        longest = max(side * step for side, step in zip(shape, voxel_size, strict=True))
+        for one in self.objects:
+            if one.least_diameter > longest:
+                raise errors.PriorError(
+                    f"{one.name} at least {one.least_diameter:g} {self.unit} across cannot fit into a volume of "
+                    f"{' x '.join(str(side) for side in shape)} voxels",
+                    "give a larger volume or smaller semi_axes",
+                )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the prior as plain lists, numbers and strings."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        """Return the prior as plain lists, numbers and strings; what does not apply is left out."""
+        described = _plain(dataclasses.asdict(self))
+        described["objects"] = [_plain(one) for one in described["objects"]]
+        for one in described["objects"]:
+            if "anchor" not in one:
+                del one["offset"], one["alignment_degrees"]
+        return described
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Prior:
@@ -229,16 +242,38 @@ class Prior:
         return cls(**fields)
 
 
-def prior_for(diameters: Mapping[str, float], fill_fraction: float | Interval) -> Prior:
+DEFAULT_CLASSES = {1: ("nuclei",), 2: ("golgi", "nuclei")}
+
+
+def classes_of(volume: Volume) -> tuple[str, ...]:
+    """Return what a stack's channels show where nobody says it: nuclei, or Golgi and nuclei as in the paper.
+
+    Raises
+    ------
+    ChannelError
+        For another number of channels.
+    """
+    if volume.n_channels not in DEFAULT_CLASSES:
+        raise errors.ChannelError(volume.name, volume.n_channels, "and no classes are named")
+    return DEFAULT_CLASSES[volume.n_channels]
+
+
+def prior_for(
+    diameters: Mapping[str, float],
+    fill_fraction: float | Interval | Mapping[str, float | Interval],
+    unit: str = "voxels",
+) -> Prior:
     """Return a prior from the least a user can know: how large the objects are and how full the stack is.
 
     Parameters
     ----------
     diameters : dict of str to float
-        A typical diameter of each class, in voxels: ellipsoids are drawn whose semi-axes each lie uniformly in 0.7 to
+        A typical diameter of each class, in ``unit``: ellipsoids are drawn whose semi-axes each lie uniformly in 0.7 to
         1.3 times half of it. The classes are not paired.
-    fill_fraction : float or (low, high)
-        Share of the voxels covered by any class, in (0, 1).
+    fill_fraction : float, (low, high), or a dict of these by class
+        Share of the voxels covered by each class, in (0, 1).
+    unit : {"voxels", "um"}
+        Of the diameters.
 
     Returns
     -------
@@ -251,65 +286,24 @@ def prior_for(diameters: Mapping[str, float], fill_fraction: float | Interval) -
     """
     objects = []
     for name, diameter in diameters.items():
-        if not is_number(diameter) or diameter <= 0:
-            raise errors.PriorError(f"{name}: diameter received {diameter!r}", "give a length above 0, in voxels")
-        objects.append(ObjectPrior(name, "ellipsoid", ((0.35 * diameter, 0.65 * diameter),) * 3))
-    share = (fill_fraction, fill_fraction) if is_number(fill_fraction) else fill_fraction
-    return Prior(tuple(objects), fill_fraction=share, orientation="any")
+        if not values.is_number(diameter) or diameter <= 0:
+            raise errors.PriorError(f"{name}: diameter received {diameter!r}", f"give a length above 0, in {unit}")
+        share = fill_fraction[name] if isinstance(fill_fraction, Mapping) else fill_fraction
+        share = (share, share) if values.is_number(share) else share
+        semi_axes = ((0.35 * diameter, 0.65 * diameter),) * 3
+        objects.append(ObjectPrior(name, "ellipsoid", semi_axes, fill_fraction=share))
+    # The paper's 0.75 voxels are a twentieth of its Golgi's diameter.
+    displacement = 0.05 * min(diameters.values(), default=0.0)
+    return Prior(tuple(objects), unit=unit, orientation="any", elastic_displacement=displacement)
 
 
-def load_prior(path: str | Path) -> Prior:
-    """Read a prior from a JSON or YAML file.
+def _plain(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn tuples into lists and leave out what is None."""
 
-    Raises
-    ------
-    FileMissingError, PriorError
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise errors.FileMissingError(path, "file")
-    try:
-        description = _decode(path, path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise errors.PriorError(
-            f"{path} cannot be read ({error})", "mend the file, or write one with 'synthesize'"
-        ) from error
-    return Prior.from_dict(description)
+    def listed(value: Any) -> Any:
+        return [listed(one) for one in value] if isinstance(value, tuple) else value
 
-
-def save_prior(prior: Prior, path: str | Path) -> None:
-    """Write a prior as JSON or YAML, by the file's suffix.
-
-    Raises
-    ------
-    PriorError
-        Where the suffix is neither.
-    """
-    path = Path(path)
-    if _is_yaml(path):
-        import yaml
-
-        text = yaml.safe_dump(prior.to_dict(), sort_keys=False)
-    else:
-        text = json.dumps(prior.to_dict(), indent=2) + "\n"
-    path.write_text(text, encoding="utf-8")
-
-
-def _decode(path: Path, text: str) -> Any:
-    if not _is_yaml(path):
-        return json.loads(text)
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(error) from error
-
-
-def _is_yaml(path: Path) -> bool:
-    if path.suffix.lower() not in (".json", ".yaml", ".yml"):
-        raise errors.PriorError(f"{path} is neither JSON nor YAML", "name the file .json, .yaml or .yml")
-    return path.suffix.lower() != ".json"
+    return {key: listed(value) for key, value in description.items() if value is not None}
 
 
 def _known_keys(cls: type, description: object, where: str) -> dict[str, Any]:
@@ -354,10 +348,11 @@ def _check_classes(objects: tuple[ObjectPrior, ...]) -> None:
 # paper leaves open whether 17-30 x 8-13 x 8-13 are semi-axes or diameters, the published code uses them as semi-axes.
 NUCLEI_AND_GOLGI = Prior(
     objects=(
-        ObjectPrior("golgi", "sphere", ((5.0, 9.0),)),
-        ObjectPrior("nuclei", "ellipsoid", ((17.0, 30.0), (8.0, 13.0), (8.0, 13.0)), "golgi", (-6.0, 6.0)),
+        ObjectPrior("golgi", "sphere", ((5.0, 9.0),), count=(45, 70)),
+        ObjectPrior(
+            "nuclei", "ellipsoid", ((17.0, 30.0), (8.0, 13.0), (8.0, 13.0)), anchor="golgi", offset=(-6.0, 6.0)
+        ),
     ),
-    count=(45, 70),
 )
 
 NUCLEI = NUCLEI_AND_GOLGI.select(("nuclei",))

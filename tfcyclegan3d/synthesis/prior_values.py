@@ -16,8 +16,14 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def interval(value: object, where: str, above: float | None = None, below: float | None = None) -> Interval:
-    """Return (low, high) of two numbers that lie above and below the limits.
+def interval(
+    value: object,
+    where: str,
+    above: float | None = None,
+    below: float | None = None,
+    within: tuple[float, float] | None = None,
+) -> Interval:
+    """Return (low, high) of two numbers that lie above and below the limits, or within two that they may reach.
 
     Raises
     ------
@@ -31,6 +37,8 @@ def interval(value: object, where: str, above: float | None = None, below: float
     if (above is not None and low <= above) or (below is not None and high >= below):
         limits = f"above {above:g}" + (f" and below {below:g}" if below is not None else "")
         raise errors.PriorError(f"{where} received {value!r}", f"give numbers {limits}")
+    if within is not None and not within[0] <= low <= high <= within[1]:
+        raise errors.PriorError(f"{where} received {value!r}", f"give numbers from {within[0]:g} to {within[1]:g}")
     return low, high
 
 
@@ -47,13 +55,49 @@ def whole_interval(value: object, where: str) -> tuple[int, int]:
     return int(low), int(high)
 
 
-def positive_triple(value: object, where: str) -> Triple:
-    """Return (z, y, x) of three numbers above 0.
+def intervals(value: object, where: str, n: int, above: float | None = None) -> tuple[Interval, ...]:
+    """Return ``n`` intervals, each a (low, high) as `interval` takes it.
 
     Raises
     ------
     PriorError
     """
-    if not isinstance(value, Sequence) or len(value) != 3 or not all(is_number(one) and one > 0 for one in value):
-        raise errors.PriorError(f"{where} received {value!r}", "give three numbers above 0: z, y, x")
-    return tuple(float(one) for one in value)
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != n:
+        raise errors.PriorError(f"{where} received {value!r}", f"give {n} interval{'s' if n > 1 else ''} [low, high]")
+    return tuple(interval(one, where, above=above) for one in value)
+
+
+def offsets(value: object, where: str) -> tuple[Interval, Interval, Interval]:
+    """Return three intervals (z, y, x); one alone stands for all three axes.
+
+    Raises
+    ------
+    PriorError
+    """
+    alone = isinstance(value, Sequence) and len(value) == 2 and all(is_number(one) for one in value)
+    return intervals((value,) * 3 if alone else value, where, 3)
+
+
+def number(value: object, where: str, low: float = 0.0, below: float = math.inf) -> float:
+    """Return a number of at least ``low`` and below a limit.
+
+    Raises
+    ------
+    PriorError
+    """
+    if not is_number(value) or not low <= value < below:
+        limit = f" and below {below:g}" if below < math.inf else ""
+        raise errors.PriorError(f"{where} received {value!r}", f"give a number of {low:g} or more{limit}")
+    return float(value)
+
+
+def choice(value: object, where: str, known: Sequence[str]) -> str:
+    """Return a value that is one of those known.
+
+    Raises
+    ------
+    PriorError
+    """
+    if value not in known:
+        raise errors.PriorError(f"{where} received {value!r}", f"known: {', '.join(known)}")
+    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +14,16 @@ from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.config import Config, LossConfig
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.synthesis import estimation
-from tfcyclegan3d.synthesis.masks import synthesize_masks
-from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior, prior_for
+from tfcyclegan3d.synthesis.diameters import diameter_in_voxels, prior_of_diameters
+from tfcyclegan3d.synthesis.fitting import fit_prior
+from tfcyclegan3d.synthesis.placement import draw_scene
+from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior, classes_of
 from tfcyclegan3d.volumes import Volume, check_image
 
 logger = logging.getLogger(__name__)
 
 Triple = tuple[int, int, int]
-DEFAULT_CLASSES = {1: ("nuclei",), 2: ("golgi", "nuclei")}
+UNSURE = 0.4  # Of a fit's confidence.
 GOLGI_WEIGHT = 3.5  # Paper, section III.C: Golgi is under-represented; every other class weighs 1.
 
 
@@ -38,7 +40,9 @@ class Prepared:
     objects : list of CoarseObjects
         The masks on the networks' grid; not paired with the images.
     prior : Prior or None
-        What they were drawn from, on the stacks' own grid; None for masks that were given.
+        What they were drawn from; None for masks that were given.
+    voxel_size : (z, y, x)
+        Of the stacks, in the prior's unit.
     notes : list of str
         What was found or assumed, for the user to read.
     """
@@ -47,13 +51,22 @@ class Prepared:
     images: list[np.ndarray]
     objects: list[CoarseObjects]
     prior: Prior | None
+    voxel_size: tuple[float, float, float]
     notes: list[str]
 
-    def redrawn(self, fill: float) -> list[CoarseObjects]:
-        """Return masks drawn anew, about as full as the networks find the stacks to be."""
-        interval = (float(np.clip(0.85 * fill, 0.002, 0.5)), float(np.clip(1.2 * fill, 0.004, 0.55)))
-        prior = dataclasses.replace(self.prior, count=None, fill_fraction=interval)
-        return _drawn_objects(self.config, prior, self.images, stream=8)
+    def redrawn(self, fills: Mapping[str, float]) -> list[CoarseObjects]:
+        """Return masks drawn anew, about as full as the networks find the stacks to be.
+
+        Parameters
+        ----------
+        fills : dict of str to float
+            Share of the voxels covered, by the name of the class that begins a group.
+        """
+        intervals = {
+            name: (float(np.clip(0.85 * fill, 0.002, 0.5)), float(np.clip(1.2 * fill, 0.004, 0.55)))
+            for name, fill in fills.items()
+        }
+        return _drawn_objects(self.config, self.prior.with_fill(intervals), self.voxel_size, self.images, stream=8)
 
 
 def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Config) -> Prepared:
@@ -78,16 +91,18 @@ def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Co
     for image in images:
         check_image(image)
     notes: list[str] = []
-    classes = _classes(config, images[0])
+    classes = classes_of(images[0]) if config.classes is None else config.classes
     for volume in [*images, *(masks or [])]:
         if volume.n_channels != len(classes):
             raise errors.ChannelError(
                 volume.name, volume.n_channels, f"but the classes are {len(classes)}: {', '.join(classes)}"
             )
     config = dataclasses.replace(config, classes=classes, losses=_with_class_weights(config, classes))
-    aspect = voxel_aspect(images[0])
-    prior = None if masks else _prior(config, images, aspect, notes)
-    config = _with_grid(config, prior, images, masks, aspect, notes)
+    prior = None if masks else _prior(config, images, notes)
+    voxel_size = voxel_aspect(images[0]) if prior is None else prior.voxel_size(images[0].voxel_size_um)
+    if prior is not None:
+        prior.check_fits(np.max([image.shape for image in images], axis=0).tolist(), voxel_size)
+    config = _with_grid(config, prior, images, masks, voxel_size, notes)
     factors = config.preprocessing.downsampling
     reach = 2**config.model.critic_levels
     if all(side <= reach for side in config.training.patch_shape):
@@ -102,11 +117,15 @@ def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Co
         coarse = preprocessing.downsample(image.array, factors)
         bounds = preprocessing.stretch_bounds(coarse, config.preprocessing.percentiles)
         prepared_images.append(preprocessing.stretch(coarse, bounds))
-    objects = _given_objects(masks, factors) if masks else _drawn_objects(config, prior, prepared_images, stream=7)
+    objects = (
+        _given_objects(masks, factors)
+        if masks
+        else _drawn_objects(config, prior, voxel_size, prepared_images, stream=7, notes=notes)
+    )
     if not any(one.numbers.any() for one in objects):
         raise errors.PriorError("the masks hold no object", "give masks with objects, or a prior that fits the stack")
     config = dataclasses.replace(config, losses=_with_foreground_weights(config, objects))
-    return Prepared(config, prepared_images, objects, prior, notes)
+    return Prepared(config, prepared_images, objects, prior, voxel_size, notes)
 
 
 def voxel_aspect(volume: Volume) -> tuple[float, float, float]:
@@ -115,14 +134,6 @@ def voxel_aspect(volume: Volume) -> tuple[float, float, float]:
         return (1.0, 1.0, 1.0)
     z, y, x = volume.voxel_size_um
     return (z / x, y / x, 1.0)
-
-
-def _classes(config: Config, image: Volume) -> tuple[str, ...]:
-    if config.classes is not None:
-        return config.classes
-    if image.n_channels not in DEFAULT_CLASSES:
-        raise errors.ChannelError(image.name, image.n_channels, "and no classes are named")
-    return DEFAULT_CLASSES[image.n_channels]
 
 
 def _with_class_weights(config: Config, classes: tuple[str, ...]) -> LossConfig:
@@ -155,8 +166,8 @@ def _with_foreground_weights(config: Config, objects: Sequence[CoarseObjects]) -
     return dataclasses.replace(config.losses, foreground_weights=weights)
 
 
-def _prior(config: Config, images: Sequence[Volume], aspect: Sequence[float], notes: list[str]) -> Prior:
-    """Return the prior on the images' grid: as given, from the diameters, the paper's, or from the stack itself."""
+def _prior(config: Config, images: Sequence[Volume], notes: list[str]) -> Prior:
+    """Return what to draw: as given, the paper's, from the diameters, or fitted to the stacks."""
     classes = config.classes
     if config.synthesis.prior is not None:
         prior = Prior.from_dict(config.synthesis.prior)
@@ -166,75 +177,47 @@ def _prior(config: Config, images: Sequence[Volume], aspect: Sequence[float], no
                 "name the same classes in the same order with --classes",
             )
         return prior
-    fill = estimation.fill_fraction([image.array for image in images])
-    # Otsu misses dim objects and takes noise for some, so masks are drawn around what it finds.
-    fill_interval = (float(np.clip(0.8 * fill, 0.005, 0.4)), float(np.clip(2.0 * fill, 0.01, 0.45)))
-    notes.append(
-        f"stack is about {100 * fill:.1f} % full (Otsu's threshold): masks are drawn "
-        f"{100 * fill_interval[0]:.1f} to {100 * fill_interval[1]:.1f} % full"
-    )
-    if config.synthesis.diameters is None and classes == NUCLEI_AND_GOLGI.class_names:
+    diameters = _diameters(config, images[0])
+    if not diameters and not config.synthesis.fill_from_stack and classes == NUCLEI_AND_GOLGI.class_names:
         notes.append(
             "no diameters given: objects are drawn as in the paper (Golgi 10 to 18 voxels across, nuclei 34 to "
             "60 long and 16 to 26 wide)"
         )
-        if not config.synthesis.fill_from_stack:
-            return NUCLEI_AND_GOLGI
-        return dataclasses.replace(NUCLEI_AND_GOLGI, count=None, fill_fraction=fill_interval)
-    diameters = _diameters(config, images[0], aspect, notes)
-    return dataclasses.replace(prior_for(diameters, fill_interval), voxel_aspect=tuple(aspect))
+        return NUCLEI_AND_GOLGI
+    if len(diameters) == len(classes):
+        fills = {
+            name: estimation.fill_fraction([image.array[..., k : k + 1] for image in images])
+            for k, name in enumerate(classes)
+        }
+        shares = {name: (max(fill, 1e-4),) * 2 for name, fill in fills.items()}
+        prior = prior_of_diameters(diameters, shares, images[0].voxel_size_um)
+    else:
+        fit = fit_prior(images, classes, diameters)
+        notes.append("synthetic masks are fitted to the stacks, without a label; what was found:")
+        notes.extend(fit.lines)
+        if any(one.confidence < UNSURE for one in fit.classes):
+            notes.append("better say how large the objects are, with --object-diameter NAME=VALUE")
+        prior = fit.prior
+        fills = {kind.root.name: float(np.mean(kind.root.fill_fraction)) for kind in prior.groups()}
+    # A threshold misses dim objects and takes noise for some, so masks are drawn around what it finds.
+    intervals = {
+        name: (float(np.clip(0.8 * fill, 0.005, 0.4)), float(np.clip(2.0 * fill, 0.01, 0.45)))
+        for name, fill in fills.items()
+    }
+    notes.extend(
+        f"{name} look {100 * fills[name]:.1f} % full: masks are drawn {100 * low:.1f} to {100 * high:.1f} % full"
+        for name, (low, high) in intervals.items()
+    )
+    return prior.with_fill(intervals)
 
 
-def _diameters(config: Config, image: Volume, aspect: Sequence[float], notes: list[str]) -> dict[str, float]:
-    """Return the diameter of each class in voxels along X, as given or else as estimated."""
+def _diameters(config: Config, image: Volume) -> dict[str, float]:
+    """Return the diameters given, in voxels along X."""
     given = dict(config.synthesis.diameters or {})
     unknown = [name for name in given if name not in config.classes]
     if unknown:
         raise errors.OptionError("--object-diameter", unknown[0], f"the classes are {', '.join(config.classes)}")
-    diameters = {}
-    for k, name in enumerate(config.classes):
-        if name in given:
-            diameters[name] = diameter_in_voxels(name, given[name], image)
-            continue
-        estimated = estimation.diameter(image.array[..., k], aspect)
-        if estimated is None:
-            raise errors.OptionError(
-                "--object-diameter",
-                None,
-                f"no {name} were found in {image.name} to measure: give {name}=VALUE in voxels",
-            )
-        diameters[name] = estimated
-        notes.append(
-            f"{name}: diameter estimated as {estimated:.0f} voxels; say better with --object-diameter {name}=VALUE"
-        )
-    return diameters
-
-
-def diameter_in_voxels(name: str, value: float | str, image: Volume) -> float:
-    """Return a diameter in voxels along X, given as such or as a text such as ``"8um"``.
-
-    Raises
-    ------
-    OptionError
-        Where it is no length above 0, or is in micrometres and the stack has no voxel size.
-    """
-    text = str(value).strip().lower().replace("µm", "um").replace("μm", "um")
-    in_um = text.endswith("um")
-    try:
-        number = float(text.removesuffix("um"))
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise errors.OptionError("--object-diameter", f"{name}={value}", "give a number above 0, for example 16 or 8um")
-    if not in_um:
-        return number
-    if image.voxel_size_um is None:
-        raise errors.OptionError(
-            "--object-diameter",
-            f"{name}={value}",
-            f"{image.name} has no voxel size: give the diameter in voxels, without um",
-        )
-    return number / image.voxel_size_um[2]
+    return {name: diameter_in_voxels(name, value, image.voxel_size_um, image.name) for name, value in given.items()}
 
 
 def _with_grid(
@@ -242,21 +225,20 @@ def _with_grid(
     prior: Prior | None,
     images: Sequence[Volume],
     masks: Sequence[Volume] | None,
-    aspect: Sequence[float],
+    voxel_size: Sequence[float],
     notes: list[str],
 ) -> Config:
     """Settle the downsampling and write the prior into the configuration."""
     factors = config.preprocessing.downsampling
     if factors is None:
         if prior is not None:
-            smallest = min(2 * min(sum(interval) / 2 for interval in one.semi_axes) for one in prior.objects)
-            aspect = prior.voxel_aspect
+            smallest = min(one.typical_diameter for one in prior.objects)
         else:
             # Object numbers or bool alike: what counts is where the objects are.
             drawn = [(mask.array > 0).astype(np.uint8) for mask in masks]
-            found = [estimation.diameter(mask[..., k], aspect) for mask in drawn for k in range(mask.shape[-1])]
+            found = [estimation.diameter(mask[..., k], voxel_size) for mask in drawn for k in range(mask.shape[-1])]
             smallest = min((diameter for diameter in found if diameter), default=config.preprocessing.working_diameter)
-        factors = preprocessing.working_factors(smallest, aspect, config.preprocessing.working_diameter)
+        factors = preprocessing.working_factors(smallest, voxel_size, config.preprocessing.working_diameter)
         # A stack is not made thinner than half a patch, so that no more than half of a patch is reflection.
         thinnest = np.min([image.shape for image in images], axis=0)
         factors = tuple(
@@ -280,16 +262,28 @@ def _given_objects(masks: Sequence[Volume], factors: Triple) -> list[CoarseObjec
     return objects
 
 
-def _drawn_objects(config: Config, prior: Prior, images: Sequence[np.ndarray], stream: int) -> list[CoarseObjects]:
+def _drawn_objects(
+    config: Config,
+    prior: Prior,
+    voxel_size: Sequence[float],
+    images: Sequence[np.ndarray],
+    stream: int,
+    notes: list[str] | None = None,
+) -> list[CoarseObjects]:
     """Draw on a grid up to twice as fine as the networks', which is enough to know how far a voxel is covered."""
     factors = config.preprocessing.downsampling
     finer = tuple(min(factor, 2) for factor in factors)
-    fine = prior.scaled([factor / step for factor, step in zip(factors, finer, strict=True)])
+    fine = tuple(side * factor / step for side, factor, step in zip(voxel_size, factors, finer, strict=True))
     objects = []
+    shortfalls: list[str] = []
     for i in range(config.synthesis.n_masks):
         sides = np.maximum(images[i % len(images)].shape[:3], config.training.patch_shape)
         if config.synthesis.maximum_shape is not None:
             sides = np.minimum(sides, np.maximum(config.synthesis.maximum_shape, config.training.patch_shape))
-        drawn = synthesize_masks([int(side) for side in sides * finer], fine, seed=[config.seed, stream, i])
-        objects.append(CoarseObjects.of(drawn.objects, finer))
+        seed = np.random.SeedSequence([config.seed, stream, i])
+        scene = draw_scene(tuple(int(side) for side in sides * finer), prior, fine, seed)
+        shortfalls.extend(scene.shortfalls)
+        objects.append(CoarseObjects.of(scene.numbers(), finer))
+    if shortfalls and notes is not None:
+        notes.append(f"{len(shortfalls)} of the synthetic masks are as full as they get; the first: {shortfalls[0]}")
     return objects

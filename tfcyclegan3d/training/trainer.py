@@ -48,7 +48,9 @@ class CycleGANTrainer:
         self._start = StartStep(self.networks, training.start_learning_rate, self.policy, self._average)
         self._gan = CycleGANStep(self.networks, weights, training, self.policy, config.seed, self._average)
         self._prepared = prepared
-        self._fill = tf.Variable(0.0, trainable=False)  # Of the masks drawn after the start; 0 before that.
+        # Of the masks drawn after the start, for each kind of group; 0 before that.
+        n_kinds = len(prepared.prior.groups()) if prepared.prior is not None else 1
+        self._fills = tf.Variable(tf.zeros(n_kinds), trainable=False)
         self._sources: dict[str, patches.PatchSource] = {
             "images": patches.VolumePatches(prepared.images, training.patch_shape, (config.seed, 1))
         }
@@ -79,7 +81,7 @@ class CycleGANTrainer:
         rate = constant_then_linear(share, decay_from=training.decay_from, final=training.final_rate)
         self._gan.generator_optimizer.learning_rate.assign(training.generator_learning_rate * rate)
         self._gan.critic_optimizer.learning_rate.assign(training.critic_learning_rate * rate)
-        if self._redraws_masks and self._fill == 0.0:
+        if self._redraws_masks and not np.any(self._fills):
             self._redraw_masks()
         (image,), (mask,) = self._next("images", index), self._next("masks", index)
         pair = self._next("rendered", index) if self._uses_pairs else (mask, mask)
@@ -104,7 +106,7 @@ class CycleGANTrainer:
                 self._gan.image_pool.n_seen,
             ],
             "steps": [self._gan.n_steps],
-            "fill": [self._fill],
+            "fill": [self._fills],
             "average": [*self._average.averages, self._average.n_updates] if self._average else [],
         }
         return {
@@ -114,8 +116,8 @@ class CycleGANTrainer:
     def restored(self) -> None:
         """Follow the state after its variables have been assigned from a checkpoint."""
         self._iterators.clear()
-        if self._fill > 0:
-            self._set_masks(self._prepared.redrawn(float(self._fill)))
+        if np.any(self._fills):
+            self._set_masks(self._prepared.redrawn(self._fills_by_kind))
 
     def exported(self) -> tuple[keras.Model, keras.Model]:
         """Return (image_to_mask, mask_to_image) in float32, with averaged weights where they are kept."""
@@ -176,12 +178,19 @@ class CycleGANTrainer:
         The critics would otherwise teach the networks how full the first masks were, which came from a threshold that
         misses dim objects.
         """
-        fractions = [self._predicted_mask(image).any(axis=-1).mean() for image in self._prepared.images]
-        self._fill.assign(max(float(np.mean(fractions)), 1e-6))
-        note = f"after the start, the stacks look {100 * float(self._fill):.1f} % full: synthetic masks are drawn anew"
+        masks = [self._predicted_mask(image) for image in self._prepared.images]
+        channels = self._prepared.prior.channels().values()
+        fills = [np.mean([mask[..., list(some)].any(axis=-1).mean() for mask in masks]) for some in channels]
+        self._fills.assign(np.maximum(fills, 1e-6))
+        found = ", ".join(f"{name} {100 * fill:.1f} %" for name, fill in self._fills_by_kind.items())
+        note = f"after the start, the stacks look this full: {found}; synthetic masks are drawn anew"
         logger.info(note)
         self._prepared.notes.append(note)
-        self._set_masks(self._prepared.redrawn(float(self._fill)))
+        self._set_masks(self._prepared.redrawn(self._fills_by_kind))
+
+    @property
+    def _fills_by_kind(self) -> dict[str, float]:
+        return dict(zip(self._prepared.prior.channels(), self._fills.numpy().tolist(), strict=True))
 
     def _set_masks(self, objects: list[CoarseObjects]) -> None:
         patch_shape, seed = self.config.training.patch_shape, self.config.seed

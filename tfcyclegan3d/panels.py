@@ -1,0 +1,56 @@
+"""Panels of pictures: planes in their classes' colours, with scale bars and legends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from tfcyclegan3d.colours import composite, picture_colours
+
+
+def display_range(array: np.ndarray) -> np.ndarray:
+    """Stretch each channel (the last axis) between its 1st and 99.8th percentile to [0, 1], to be looked at."""
+    low, high = np.percentile(array, (1, 99.8), axis=tuple(range(array.ndim - 1)))
+    return np.clip((array - low) / np.maximum(high - low, 1e-12), 0, 1)
+
+
+def show(axis: Axes, plane: np.ndarray, class_names: Sequence[str], title: str = "") -> None:
+    """Show a plane, YXC in [0, 1], in its classes' colours."""
+    axis.imshow(composite(plane, class_names), interpolation="nearest")
+    axis.set_title(title, fontsize=10)
+    axis.set(xticks=[], yticks=[])
+
+
+def scale_bar(axis: Axes, width: int, voxel_um: float) -> None:
+    """Draw a bar of a round length, about a fifth of the picture's width.
+
+    Parameters
+    ----------
+    axis : Axes
+        Holding a picture.
+    width : int
+        Of the picture, in voxels.
+    voxel_um : float
+        Side of a voxel along X, in micrometres.
+    """
+    wanted = width * voxel_um / 5
+    step = 10 ** np.floor(np.log10(wanted))
+    length = step * max(factor for factor in (1, 2, 5) if factor * step <= wanted)
+    left, bottom = 0.05 * width, 0.95 * axis.get_ylim()[0]
+    axis.plot([left, left + length / voxel_um], [bottom, bottom], color="white", linewidth=3, solid_capstyle="butt")
+    axis.text(left, bottom * 0.98, f"{length:g} µm", color="white", fontsize=9, va="bottom")
+
+
+def legend(figure: Figure, class_names: Sequence[str]) -> None:
+    """Name the colours of several classes below a figure; a single class needs none."""
+    if len(class_names) < 2:
+        return
+    colours = picture_colours(class_names)
+    patches = [
+        Patch(facecolor=colour, edgecolor="0.5", label=name) for name, colour in zip(class_names, colours, strict=True)
+    ]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(class_names), frameon=False)
