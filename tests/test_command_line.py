@@ -17,7 +17,10 @@ import tifffile
 from tfcyclegan3d.cli import main as command_line
 from tfcyclegan3d.evaluation.overlap import evaluate
 from tfcyclegan3d.inference.predictor import load_model
-from tfcyclegan3d.synthesis.prior import prior_for, save_prior
+from tfcyclegan3d.synthesis.microscope import ANY, CLEAN, HARD
+from tfcyclegan3d.synthesis.microscope_file import load_microscope
+from tfcyclegan3d.synthesis.prior import prior_for
+from tfcyclegan3d.synthesis.prior_file import save_prior
 from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.thresholding import otsu_mask
 from tfcyclegan3d.volumes import Volume, read_volume, write_volume
@@ -85,6 +88,7 @@ def files(tmp_path_factory):
     save_prior(prior_for({"er": 5.0}, 0.1), folder / "er.json")
     (folder / "broken.json").write_text("{")
     (folder / "unknown.yaml").write_text("model: {filtres: 3}")
+    (folder / "blurr.yaml").write_text("blurr: [1, 2]")
     (folder / "text.txt").write_text("mine")
     return folder
 
@@ -305,6 +309,15 @@ def test_an_option_that_would_have_no_effect_is_refused(here, files, capsys, arg
         (["simulate", "--count", "0", "-o", "out"], "--count: received 0"),
         (["simulate", "--shape", "8,8", "-o", "out"], "'8,8'"),
         (["simulate", "--seed", "-3", "-o", "out"], "--seed: received -3"),
+        (["simulate", "--shape", "2,3,4", "-o", "out"], "cannot fit into a volume of 2 x 3 x 4"),
+        (["simulate", "--bits", "12", "-o", "out"], "--bits"),
+        (["simulate", "--voxel-size", "1,0.2", "-o", "out"], "'1,0.2'"),
+        (["simulate", "--voxel-size", "1,0.2,0", "-o", "out"], "'1,0.2,0'"),
+        (["simulate", "--microscope", "electron", "-o", "out"], "--microscope: received 'electron'"),
+        (["simulate", "--microscope", "nowhere.yaml", "-o", "out"], "nowhere.yaml: no such file"),
+        (["simulate", "--microscope", "{files}/blurr.yaml", "-o", "out"], "did you mean microscope.blur?"),
+        (["simulate", "--microscope", "clean", "--hard", "-o", "out"], "--hard"),
+        (["simulate", "--prior", "nowhere.json", "-o", "out"], "nowhere.json: no such file"),
         (["evaluate", "--prediction", "nowhere.tif", "--truth", CELLS], "nowhere.tif: no such file"),
         (["evaluate", "--prediction", CELLS, "--truth", "{files}/three.tif", "--json", "out/s.json"], "three"),
         (["info", "{files}/truncated.tif"], "truncated.tif: cannot be read"),
@@ -408,7 +421,9 @@ def test_an_existing_prediction_is_refused_and_replaced_only_when_asked(here, fi
 def test_simulate_writes_stacks_whose_truth_and_objects_agree(here, capsys):
     assert run("simulate", "--count", 2, "--shape", "16,40,44", "-o", "sim", "--quiet") == 0
     names = {f"{what}_00{i}.tif" for what in ("stack", "truth", "objects") for i in range(2)}
-    assert {path.name for path in (here / "sim").iterdir()} == names
+    names |= {"objects_000.csv", "objects_001.csv"}
+    assert {path.name for path in (here / "sim").iterdir()} == names | {"microscope.yaml"}
+    assert load_microscope(here / "sim" / "microscope.yaml") == CLEAN
     stacks = []
     for i in range(2):
         stack, truth, objects = (read_volume(here / "sim" / f"{w}_00{i}.tif") for w in ("stack", "truth", "objects"))
@@ -435,7 +450,7 @@ def test_simulate_repeats_by_its_seed_and_refuses_to_replace(here, capsys):
         {path.name: path.read_bytes() for path in sorted((here / name).iterdir())} for name in "abcd"
     )
     assert one == again
-    assert all(one[name] != other[name] for name in one)
+    assert all(one[name] != other[name] for name in one if name.endswith(".tif"))
     assert one["objects_000.tif"] == hard["objects_000.tif"]
     assert one["stack_000.tif"] != hard["stack_000.tif"]
     before = content_of(here)
@@ -444,6 +459,45 @@ def test_simulate_repeats_by_its_seed_and_refuses_to_replace(here, capsys):
     assert content_of(here) == before
     assert run(*arguments, "a", "--seed", 1, "--overwrite") == 0
     assert {path.name: path.read_bytes() for path in sorted((here / "a").iterdir())} == other
+
+
+def simulated(folder, i=0):
+    return [read_volume(folder / f"{what}_00{i}.tif") for what in ("stack", "truth", "objects")]
+
+
+@pytest.mark.parametrize(("name", "microscope"), [("clean", CLEAN), ("hard", HARD), ("any", ANY)])
+def test_simulate_sees_its_stacks_through_the_microscope_named_and_says_which(here, name, microscope):
+    arguments = ("simulate", "--count", 1, "--shape", "8,30,30", "--quiet", "-o")
+    assert run(*arguments, "named", "--microscope", name) == 0
+    oracle = simulate_stack((8, 30, 30), microscope=microscope, seed=(0, 0))
+    np.testing.assert_array_equal(simulated(here / "named")[0].array, oracle.image.array)
+    assert load_microscope(here / "named" / "microscope.yaml") == microscope
+    # What it wrote can be given back.
+    assert run(*arguments, "again", "--microscope", here / "named" / "microscope.yaml") == 0
+    assert {path.name: path.read_bytes() for path in (here / "named").iterdir()} == {
+        path.name: path.read_bytes() for path in (here / "again").iterdir()
+    }
+
+
+def test_simulate_hard_is_short_for_the_hard_microscope(here):
+    assert run("simulate", "--count", 1, "--shape", "8,30,30", "--hard", "-o", "sim", "--quiet") == 0
+    assert load_microscope(here / "sim" / "microscope.yaml") == HARD
+
+
+def test_simulate_draws_the_prior_given_one_channel_a_class_with_the_bits_and_voxel_size_asked_for(here, capsys):
+    prior = prior_for({"er": 9, "nuclei": 12, "vesicles": 6}, 0.07)
+    save_prior(prior, here / "three.json")
+    arguments = ("--prior", "three.json", "--bits", 8, "--voxel-size", "0.5,0.25,0.25")
+    assert run("simulate", "--count", 1, "--shape", "16,40,44", *arguments, "-o", "sim", "--quiet") == 0
+    stack, truth, objects = simulated(here / "sim")
+    assert stack.array.shape == truth.array.shape == objects.array.shape == (16, 40, 44, 3)
+    assert stack.array.dtype == np.uint8
+    assert stack.voxel_size_um == truth.voxel_size_um == objects.voxel_size_um == (0.5, 0.25, 0.25)
+    np.testing.assert_array_equal(objects.array, simulate_stack((16, 40, 44), prior, seed=(0, 0)).truth.objects)
+    for k in range(3):
+        inside = truth.array[..., k] > 0
+        assert stack.array[..., k][inside].mean() > 1.5 * stack.array[..., k][~inside].mean()
+    assert "channels er, nuclei, vesicles" in capsys.readouterr().out
 
 
 # ---- the whole way
@@ -536,7 +590,8 @@ def test_diameters_count_beside_the_configuration_of_an_earlier_run(eagerly, her
     earlier, later = (json.loads((path / "config.json").read_text()) for path in (trained, here / "run"))
     assert later["model"] == earlier["model"]
     axes = {one["name"]: one["semi_axes"][0] for one in later["synthesis"]["prior"]["objects"]}
-    assert axes == {"golgi": pytest.approx([0.35 * 5, 0.65 * 5]), "nuclei": pytest.approx([0.35 * 9, 0.65 * 9])}
+    # The stack's voxels are 0.25 um wide.
+    assert axes == {"golgi": pytest.approx([0.4375, 0.8125]), "nuclei": pytest.approx([0.7875, 1.4625])}
 
 
 def test_a_stack_smaller_than_a_patch_can_be_trained_on(eagerly, here):

@@ -6,13 +6,19 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from tfcyclegan3d import errors
-from tfcyclegan3d.synthesis.microscope import ANY, CLEAN, HARD, Microscope, render
-from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI
-from tfcyclegan3d.synthesis.simulation import CAMERA_OFFSET, COUNTS_PER_BRIGHTNESS, simulate_stack
+from tfcyclegan3d.synthesis import fields
+from tfcyclegan3d.synthesis.cut import Cut
+from tfcyclegan3d.synthesis.microscope import ANY, CLEAN, HARD, Microscope
+from tfcyclegan3d.synthesis.microscope_file import MEANINGS, load_microscope, save_microscope
+from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI
+from tfcyclegan3d.synthesis.rendering import Acquisition, render
+from tfcyclegan3d.synthesis.simulation import CAMERAS, Camera, simulate_stack
 
+# On a grid of larger voxels, the paper's objects are smaller.
+IN_UM = dataclasses.replace(NUCLEI_AND_GOLGI, unit="um")
 STRENGTHS = [field.name for field in dataclasses.fields(Microscope)]
 # Nothing but the light itself: so many photons, and so little noise and background, that they do not show.
 PERFECT = Microscope(
@@ -147,6 +153,79 @@ def test_blur_spreads_a_point_by_its_deviation_more_along_z(blur, ratio):
         assert deviation == pytest.approx(expected, rel=0.04)
 
 
+def test_blur_growth_widens_a_point_evenly_from_the_first_plane_to_the_last():
+    points = np.zeros((61, 31, 31, 1), np.uint8)
+    planes = (10, 30, 50)
+    for plane in planes:
+        points[plane, 15, 15] = 1
+    light = seen(points, blur=1.0, blur_z_ratio=1.5, blur_growth=1.0)[..., 0].astype(float)
+    peaks = []
+    for plane in planes:
+        one = light[plane - 10 : plane + 11]
+        assert one.sum() == pytest.approx(1, rel=0.02)
+        expected = 1 + plane / 60
+        deviation = np.sqrt((one.sum(axis=(0, 1)) * (np.arange(31) - 15) ** 2).sum() / one.sum())
+        assert deviation == pytest.approx(expected, rel=0.05)
+        peaks.append(one.max())
+    assert peaks[0] > 1.25 * peaks[1] > 1.25**2 * peaks[2]
+
+
+def test_without_growth_the_blur_is_the_same_at_every_depth():
+    points = np.zeros((41, 15, 15, 1), np.uint8)
+    points[10, 7, 7] = points[30, 7, 7] = 1
+    light = seen(points, blur=1.0)[..., 0]
+    np.testing.assert_allclose(light[4:17], light[24:37], atol=1e-4)
+
+
+def ball(side=25, radius=10):
+    """One numbered ball (ZYXC) and the position of every voxel from its centre."""
+    offsets = np.stack(np.indices((side,) * 3) - side // 2).astype(float)
+    return ((offsets**2).sum(0) <= radius**2).astype(np.uint8)[..., None], offsets
+
+
+def test_shading_makes_one_side_of_an_object_brighter_by_its_share_and_the_other_dimmer_by_it():
+    solid, offsets = ball()
+    inside = solid[..., 0] > 0
+    for seed in range(4):
+        light = seen(solid, seed, shading=0.4)[..., 0]
+        gradient = np.array([(light[inside] * axis[inside]).mean() for axis in offsets])
+        along = np.tensordot(gradient / np.linalg.norm(gradient), offsets, 1)[inside] / 10
+        np.testing.assert_allclose(light[inside], 1 + 0.4 * along, atol=0.03)
+        assert light[inside].max() > 1.35 and light[inside].min() < 0.65
+        assert light[~inside].max() < 1e-3
+
+
+def test_every_object_is_shaded_in_a_direction_of_its_own_and_keeps_its_light():
+    solid, offsets = ball()
+    objects = np.concatenate([solid * number for number in range(1, 9)], axis=0)
+    light = seen(objects, shading=0.5)[..., 0].reshape(8, 25, 25, 25)
+    inside = solid[..., 0] > 0
+    directions = np.array([[(one[inside] * axis[inside]).mean() for axis in offsets] for one in light])
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    assert np.abs(directions @ directions.T - np.eye(8)).max() < 0.999
+    assert np.linalg.norm(directions.mean(0)) < 0.7
+    np.testing.assert_allclose([one[inside].mean() for one in light], 1, atol=1e-3)
+
+
+def test_a_rim_takes_its_share_of_the_light_from_the_inside_of_an_object_and_none_from_its_envelope():
+    solid, offsets = ball()
+    distance = np.sqrt((offsets**2).sum(0))
+    light = seen(solid, rim=0.7)[..., 0]
+    np.testing.assert_allclose(light[distance < 7], 0.3, atol=1e-3)
+    np.testing.assert_allclose(light[(distance > 9) & (distance <= 10)], 1, atol=1e-3)
+    # Blurred, the middle is still the darker part.
+    blurred = seen(solid, rim=0.7, blur=1.0)[..., 0]
+    assert blurred[distance < 5].mean() < 0.7 * blurred[(distance > 8) & (distance < 9.5)].mean()
+
+
+def test_objects_that_touch_have_a_rim_each():
+    halves = np.ones((12, 12, 24, 1), np.uint8)
+    halves[:, :, 12:] = 2
+    light = seen(halves, rim=1.0)[6, 6, :, 0]
+    np.testing.assert_allclose(light[10:14], 1, atol=1e-3)
+    np.testing.assert_allclose(light[:10], 0, atol=1e-3)
+
+
 def test_haze_takes_its_share_of_the_light_and_spreads_it_wide():
     objects = np.zeros((24, 48, 48, 1), np.uint8)
     objects[8:16, 18:30, 18:30] = 1
@@ -219,6 +298,67 @@ def test_read_noise_has_its_deviation_and_is_not_clipped_at_nought():
     assert (light == 0).mean() < 1e-3
 
 
+def test_photons_are_spread_as_the_poisson_distribution_says_whether_there_are_few_or_many():
+    for photons in (2, 5, 30):
+        light = seen(np.ones((40, 40, 40, 1), np.uint8), photons=photons)
+        counts = np.bincount(np.rint(light * photons).astype(int).ravel(), minlength=100)[:100]
+        oracle = stats.poisson.pmf(np.arange(100), photons)
+        assert np.abs(counts / counts.sum() - oracle).sum() / 2 < 0.02
+
+
+# --- smooth fields
+
+
+@pytest.mark.parametrize("shape", [(9, 20, 31), (4, 6, 8), (1, 5, 12), (8, 12, 14)])
+def test_interpolation_is_that_of_the_grids_cells_as_scipy_has_it(shape):
+    coarse = generator().random((4, 6, 7) if shape[0] > 1 else (1, 3, 7), dtype=np.float32)
+    factors = [new / old for new, old in zip(shape, coarse.shape, strict=True)]
+    oracle = ndimage.zoom(coarse, factors, order=1, mode="nearest", grid_mode=True)
+    np.testing.assert_allclose(fields.interpolated(coarse, shape), oracle, atol=1e-5)
+    places = [np.arange(side)[side // 3 :: 2] for side in shape]
+    np.testing.assert_allclose(fields.interpolated(coarse, shape, places), oracle[np.ix_(*places)], atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(40, 61, 50), (7, 30, 33)])
+def test_a_wide_blur_is_close_to_the_gaussian_it_stands_for(shape):
+    light = np.zeros(shape, np.float32)
+    light[shape[0] // 3 :, 20:, 10:25] = 1
+    oracle = ndimage.gaussian_filter(light, 5)
+    assert np.abs(fields.wide_blur(light, 5.0) - oracle).max() < 0.08
+
+
+# --- parts of a volume
+
+
+def noiseless(**changes):
+    return dataclasses.replace(ANY, texture=(0, 0), photons=(1e10, 1e10), read_noise=(1e-12, 1e-12), **changes)
+
+
+def test_a_window_shows_what_the_whole_volume_shows_there():
+    objects = simulate_stack((24, 64, 64), IN_UM, seed=1, voxel_size_um=(3.0,) * 3).truth.objects
+    window = (slice(6, 18), slice(20, 44), slice(0, 30))
+    for seed in range(4):
+        acquisition = Acquisition.drawn(objects, noiseless(haze=(0, 0), shading=(0, 0)), generator(seed))
+        whole = acquisition.image(objects, generator(seed))
+        part = acquisition.image(objects, generator(seed), cut=Cut(objects.shape[:3], window))
+        assert part.shape == (12, 24, 30, 2)
+        # Of the light of a point, 5 % falls beyond two deviations along one axis.
+        assert np.abs(part - whole[window]).max() < 0.05 * np.ptp(whole)
+        assert np.abs(part - whole[window]).mean() < 0.003 * np.ptp(whole)
+
+
+def test_every_second_voxel_shows_the_same_distribution_of_intensities_as_all():
+    objects = simulate_stack((32, 96, 96), IN_UM, seed=2, voxel_size_um=(2.5,) * 3).truth.objects
+    for seed in range(4):
+        acquisition = Acquisition.drawn(objects, ANY, generator(seed))
+        whole = acquisition.image(objects, generator(seed))
+        coarse = acquisition.image(objects, generator(seed), cut=Cut.whole(objects.shape[:3], 2))
+        assert coarse.shape == (16, 48, 48, 2)
+        for k in range(2):
+            found, oracle = (np.percentile(image[..., k], (1, 25, 50, 75, 95, 99.8)) for image in (coarse, whole))
+            np.testing.assert_allclose(found, oracle, atol=0.12 * (oracle[-1] - oracle[0]))
+
+
 # --- intervals
 
 
@@ -228,7 +368,7 @@ def test_strengths_are_drawn_within_their_intervals_and_over_all_of_them():
         low, high = getattr(ANY, name)
         values = np.array([one[name] for one in drawn])
         assert values.min() >= low - 1e-9 and values.max() <= high + 1e-9
-        assert np.ptp(values) > 0.9 * (high - low)
+        assert np.ptp(values) >= 0.9 * (high - low)
     # Photons are drawn by their logarithm: half of them lie below the geometric mean.
     middle = np.sqrt(np.prod(ANY.photons))
     assert np.mean([one["photons"] < middle for one in drawn]) == pytest.approx(0.5, abs=0.1)
@@ -262,7 +402,7 @@ def test_no_photon_at_all_and_a_grain_of_no_size_are_refused(name):
         Microscope(**{name: (0.0, 1.0)})
 
 
-@pytest.mark.parametrize("name", ["haze", "bleed_through", "attenuation"])
+@pytest.mark.parametrize("name", ["shading", "rim", "haze", "bleed_through", "attenuation"])
 def test_a_share_of_the_light_above_all_of_it_is_refused(name):
     assert getattr(Microscope(**{name: (0.0, 1.0)}), name) == (0.0, 1.0)
     with pytest.raises(errors.OptionError, match=f"microscope {name}"):
@@ -272,7 +412,8 @@ def test_a_share_of_the_light_above_all_of_it_is_refused(name):
 # --- simulated stacks
 
 SHAPE = (32, 64, 64)
-FEW = dataclasses.replace(NUCLEI_AND_GOLGI, count=(2, 3))
+GOLGI, PAIRED = NUCLEI_AND_GOLGI.objects
+FEW = dataclasses.replace(NUCLEI_AND_GOLGI, objects=(dataclasses.replace(GOLGI, count=(2, 3)), PAIRED))
 
 
 @pytest.fixture(scope="module", params=[CLEAN, HARD], ids=["clean", "hard"])
@@ -285,7 +426,7 @@ def test_a_simulated_stack_is_uint16_with_a_channel_a_class_and_its_truth_on_the
     assert simulated.image.array.shape == simulated.truth.array.shape == simulated.truth.objects.shape == (*SHAPE, 2)
     np.testing.assert_array_equal(simulated.truth.array, simulated.truth.objects > 0)
     assert simulated.image.array.max() < np.iinfo(np.uint16).max
-    assert simulated.image.array.min() >= CAMERA_OFFSET
+    assert simulated.image.array.min() >= CAMERAS[16].offset
 
 
 def test_a_simulated_stack_is_brighter_where_its_truth_says_than_anywhere_the_truth_is_shifted_to(simulated):
@@ -298,7 +439,7 @@ def test_a_simulated_stack_is_brighter_where_its_truth_says_than_anywhere_the_tr
             return image[mask].mean() - image[~mask].mean()
 
         here = contrast(inside)
-        assert here > 0.2 * COUNTS_PER_BRIGHTNESS
+        assert here > 0.2 * CAMERAS[16].gain
         for axis in range(3):
             for step in (-3, 3):
                 assert contrast(np.roll(inside, step, axis)) < here
@@ -332,7 +473,7 @@ def test_a_hard_stack_is_dimmer_against_its_background_than_a_clean_one():
 
 
 def test_a_prior_of_one_class_gives_one_channel():
-    stack = simulate_stack((8, 32, 32), dataclasses.replace(NUCLEI, count=(1, 1)), seed=0)
+    stack = simulate_stack((8, 32, 32), FEW.select(("nuclei",)), seed=0)
     assert stack.image.array.shape == (8, 32, 32, 1)
 
 
@@ -340,3 +481,81 @@ def test_a_prior_of_one_class_gives_one_channel():
 def test_a_stack_of_no_shape_is_refused(shape):
     with pytest.raises(errors.OptionError, match="shape"):
         simulate_stack(shape)
+
+
+@pytest.mark.parametrize(("bits", "largest"), [(8, 255), (16, 65535)])
+def test_a_camera_stores_offset_and_gain_and_saturates_at_its_largest_count(bits, largest):
+    camera = Camera(bits, offset=10, gain=50)
+    counts = camera.counts(np.array([0.0, 0.5, 1.0, 4.0, 1e6], np.float32))
+    assert counts.dtype == np.dtype(f"uint{bits}")
+    np.testing.assert_array_equal(counts, [10, 35, 60, 210, largest])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("bits", 12), ("offset", -1.0), ("offset", float("nan")), ("gain", 0.0), ("gain", float("inf"))],
+)
+def test_a_camera_that_cannot_be_is_refused_by_name(name, value):
+    with pytest.raises(errors.OptionError, match=f"camera {name}: received"):
+        Camera(**{name: value})
+
+
+def test_a_stack_of_8_bits_is_the_same_stack_on_a_coarser_scale_and_bright_objects_saturate():
+    fine, coarse = (simulate_stack((16, 48, 48), FEW, seed=3, camera=CAMERAS[bits]) for bits in (16, 8))
+    assert coarse.image.array.dtype == np.uint8
+    np.testing.assert_array_equal(fine.truth.objects, coarse.truth.objects)
+    light = (fine.image.array - CAMERAS[16].offset) / CAMERAS[16].gain
+    np.testing.assert_allclose(coarse.image.array, CAMERAS[8].counts(light), atol=1)
+    dazzled = simulate_stack((16, 48, 48), FEW, seed=3, camera=Camera(8, offset=8, gain=800))
+    assert (dazzled.image.array == 255).mean() > 0.02
+
+
+def test_a_stack_and_its_truth_bear_the_voxel_size_given():
+    stack = simulate_stack((8, 24, 24), FEW, voxel_size_um=(0.5, 0.25, 0.125))
+    assert stack.image.voxel_size_um == stack.truth.voxel_size_um == (0.5, 0.25, 0.125)
+
+
+# --- microscopes as files
+
+
+@pytest.mark.parametrize("microscope", [CLEAN, HARD, ANY, PERFECT], ids=["clean", "hard", "any", "perfect"])
+def test_a_microscope_comes_back_from_its_file_and_every_strength_has_its_meaning_there(microscope, tmp_path):
+    save_microscope(microscope, tmp_path / "microscope.yaml")
+    assert load_microscope(tmp_path / "microscope.yaml") == microscope
+    lines = (tmp_path / "microscope.yaml").read_text().splitlines()
+    assert list(MEANINGS) == STRENGTHS
+    for name, meaning in MEANINGS.items():
+        assert [line for line in lines if line.startswith(f"{name}: [") and line.endswith(f"  # {meaning}")]
+
+
+def test_a_single_number_is_always_that_and_what_is_left_out_is_as_on_a_good_day(tmp_path):
+    (tmp_path / "mine.yaml").write_text("blur: 2\nphotons: [1e2, 200]\n")
+    oracle = dataclasses.replace(CLEAN, blur=(2.0, 2.0), photons=(100.0, 200.0))
+    assert load_microscope(tmp_path / "mine.yaml") == oracle
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("blurr: [1, 2]", "did you mean microscope.blur?"),
+        ("blur: [2, 1]", "microscope blur: received (2.0, 1.0)"),
+        ("blur: wide", "microscope.blur"),
+        ("blur: [1, 2, 3]", "microscope.blur"),
+        ("haze: [0, 1.5]", "microscope haze"),
+        ("blur: true", "microscope.blur"),
+        ("", "holds no strengths"),
+        ("- 3", "holds no strengths"),
+        ("blur: [1, 2", "cannot be read"),
+    ],
+)
+def test_a_file_that_describes_no_microscope_is_refused_in_one_line_with_its_name(tmp_path, text, said):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(errors.UserError) as caught:
+        load_microscope(tmp_path / "mine.yaml")
+    assert "mine.yaml: " in str(caught.value) and said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_microscope_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(errors.FileMissingError, match=r"mine\.yaml"):
+        load_microscope(tmp_path / "mine.yaml")

@@ -1,13 +1,18 @@
 """Patches are pure functions of seed and index, cut and augmented alike in image and mask."""
 
+import dataclasses
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfcyclegan3d import patches
+from tfcyclegan3d import errors, patches
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.synthesis.microscope import ANY, Microscope
 
@@ -51,13 +56,16 @@ def sources(seed=(5,)):
     return {
         "volumes": patches.VolumePatches([distinct((9, 20, 15, 2)), distinct((16, 13, 30, 2), 1)], PATCH, seed),
         "rendered": patches.RenderedPatches([blocks(), blocks(seed=1)], PATCH, ANY, (1.0, 99.8), seed),
+        "rendered one by one": patches.RenderedPatches(
+            [blocks(), blocks(seed=1)], PATCH, ANY, (1.0, 99.8), seed, strengths_per="patch"
+        ),
     }
 
 
 # ---- purity
 
 
-@pytest.mark.parametrize("kind", ["volumes", "rendered"])
+@pytest.mark.parametrize("kind", ["volumes", "rendered", "rendered one by one"])
 def test_a_patch_depends_on_seed_and_index_alone_in_whatever_order_they_are_drawn(kind):
     one, other = sources()[kind], sources()[kind]
     forwards = [one.draw(index) for index in range(10)]
@@ -67,7 +75,7 @@ def test_a_patch_depends_on_seed_and_index_alone_in_whatever_order_they_are_draw
             np.testing.assert_array_equal(array, array_again)
 
 
-@pytest.mark.parametrize("kind", ["volumes", "rendered"])
+@pytest.mark.parametrize("kind", ["volumes", "rendered", "rendered one by one"])
 def test_other_seeds_and_other_indices_give_other_patches(kind):
     one, other = sources((5,))[kind], sources((6,))[kind]
     drawn = [one.draw(index)[0].tobytes() for index in range(6)] + [
@@ -76,7 +84,7 @@ def test_other_seeds_and_other_indices_give_other_patches(kind):
     assert len(set(drawn)) == 12
 
 
-@pytest.mark.parametrize("kind", ["volumes", "rendered"])
+@pytest.mark.parametrize("kind", ["volumes", "rendered", "rendered one by one"])
 def test_a_dataset_begun_at_step_n_goes_on_as_one_begun_at_the_start(kind):
     from_start = patches.dataset(sources()[kind], batch_size=2).take(5)
     resumed = patches.dataset(sources()[kind], batch_size=2, first_step=3).take(2)
@@ -88,7 +96,7 @@ def test_a_dataset_begun_at_step_n_goes_on_as_one_begun_at_the_start(kind):
             np.testing.assert_array_equal(array, np.stack(oracle))
 
 
-@pytest.mark.parametrize(("kind", "n_arrays"), [("volumes", 1), ("rendered", 2)])
+@pytest.mark.parametrize(("kind", "n_arrays"), [("volumes", 1), ("rendered", 2), ("rendered one by one", 2)])
 def test_batches_are_bzyxc_of_float32_within_the_networks_range(kind, n_arrays):
     source = sources()[kind]
     assert (source.n_arrays, source.n_channels, source.patch_shape) == (n_arrays, 2, PATCH)
@@ -209,9 +217,11 @@ def test_a_volume_that_is_padded_is_drawn_from_by_its_size_before():
 
 
 @few
-@given(seed=st.integers(0, 1000), index=st.integers(0, 40))
-def test_a_rendered_image_lies_voxel_by_voxel_on_its_mask(seed, index):
-    source = patches.RenderedPatches([blocks(seed=seed)], PATCH, TRANSPARENT, (0.0, 100.0), (seed,))
+@given(seed=st.integers(0, 1000), index=st.integers(0, 40), strengths_per=st.sampled_from(["volume", "patch"]))
+def test_a_rendered_image_lies_voxel_by_voxel_on_its_mask(seed, index, strengths_per):
+    source = patches.RenderedPatches(
+        [blocks(seed=seed)], PATCH, TRANSPARENT, (0.0, 100.0), (seed,), strengths_per=strengths_per
+    )
     image, mask = source.draw(index)
     assert image.shape == mask.shape == (*PATCH, 2)
     np.testing.assert_array_equal(image > 0, mask > 0)
@@ -229,6 +239,41 @@ def test_consecutive_patches_share_a_rendering_and_the_next_ones_have_another(mo
     for index in range(7):
         source.draw(index)
     assert len(renderings) == len(set(renderings)) == 3
+
+
+@pytest.mark.parametrize(("strengths_per", "n_drawn"), [("volume", 2), ("patch", 8)])
+def test_strengths_are_drawn_anew_for_each_rendered_volume_or_for_each_patch(strengths_per, n_drawn):
+    drawn = []
+
+    def draw(microscope, rng):
+        drawn.append(strengths := Microscope.draw(microscope, rng))
+        return strengths
+
+    microscope = type("Observed", (Microscope,), {"draw": draw})()
+    source = patches.RenderedPatches([blocks()], PATCH, microscope, (1.0, 99.0), (0,), strengths_per=strengths_per)
+    for index in range(8):
+        source.draw(index)
+    assert len(drawn) == len({tuple(one.values()) for one in drawn}) == n_drawn
+
+
+def test_a_patch_without_objects_is_dark_where_its_volume_has_some_though_it_is_rendered_by_itself():
+    numbers = np.zeros((32, 80, 80, 1), np.uint16)
+    numbers[8:24, 10:30, 10:30] = 1
+    sharp = dataclasses.replace(TRANSPARENT, read_noise=(0.02, 0.02), photons=(500.0, 500.0))
+    source = patches.RenderedPatches(
+        [CoarseObjects.of(numbers, (1, 1, 1))], PATCH, sharp, (1.0, 99.8), (0,), strengths_per="patch"
+    )
+    drawn = [source.draw(index) for index in range(40)]
+    empty = [image for image, mask in drawn if (mask < 0).all()]
+    full = [image[mask > 0] for image, mask in drawn if (mask > 0).any()]
+    assert len(empty) > 5 and len(full) > 2
+    assert max(image.max() for image in empty) < 0
+    assert all(values.mean() > 0.7 for values in full)
+
+
+def test_strengths_per_anything_else_are_refused():
+    with pytest.raises(errors.OptionError, match="strengths_per: received 'batch'"):
+        patches.RenderedPatches([blocks()], PATCH, ANY, (1.0, 99.0), (0,), strengths_per="batch")
 
 
 def test_rendered_patches_are_stretched_by_the_percentiles_of_the_whole_rendering(monkeypatch):
@@ -264,3 +309,21 @@ def test_the_range_of_a_mask_is_minus_one_to_one():
     made = patches.mask_range(np.array([0, 0.25, 0.5, 1]))
     assert made.dtype == np.float32
     assert made.tolist() == [-1, -0.5, 0, 1]
+
+
+def test_the_benchmark_prints_a_table_with_a_line_for_volumes_and_one_for_patches():
+    root = Path(__file__).parents[1]
+    options = ("--seconds", "0.01", "--sizes", "32^3 x 1", "--microscopes", "CLEAN", "--threads", "1")
+    done = subprocess.run(
+        [sys.executable, root / "benchmarks" / "rendering.py", *options],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
+    assert [line[:4] for line in lines[2:]] == [["32^3 x 1", "CLEAN", per, "1"] for per in ("volume", "patch")]
+    (of_volumes, shared), (of_patches, single) = ([float(cell) for cell in line[4:]] for line in lines[2:])
+    assert shared == pytest.approx(4 * of_volumes, rel=0.05) and shared > 0
+    assert single == of_patches > 0

@@ -9,18 +9,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from tfcyclegan3d import preprocessing
+from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.preprocessing import CoarseObjects
-from tfcyclegan3d.synthesis.microscope import Microscope, render
+from tfcyclegan3d.synthesis.cut import Cut
+from tfcyclegan3d.synthesis.microscope import Microscope
+from tfcyclegan3d.synthesis.rendering import Acquisition, render
 
 Triple = tuple[int, int, int]
 
 N_PREFETCHED = 8
+# A volume of so many voxels is told the percentiles of by every second voxel along each axis, a smaller one by all.
+MANY_VOXELS = 2**17
 
 
 class PatchSource(Protocol):
@@ -95,8 +99,9 @@ class VolumePatches:
 class RenderedPatches:
     """Patches of synthetic masks and of what a microscope drawn anew would show of them.
 
-    A whole mask volume is rendered at a time and contrast-stretched as the user's stacks are, so that a patch lies in
-    the intensities of its volume as theirs do; several patches are taken of it.
+    A patch is contrast-stretched by the percentiles of its whole volume, as patches of the user's stacks are. Either a
+    whole volume is rendered at a time and several patches are taken of it, or each patch is rendered by itself, with
+    strengths of its own; then the percentiles are those of a coarse rendering of its volume with the same strengths.
 
     Parameters
     ----------
@@ -111,7 +116,14 @@ class RenderedPatches:
     seed : int or sequence of int
         Of everything random.
     patches_per_rendering : int
-        How many consecutive indices share one rendering.
+        How many consecutive indices share one rendering, where strengths are drawn per volume.
+    strengths_per : {"volume", "patch"}
+        What the microscope's strengths are drawn anew for.
+
+    Raises
+    ------
+    OptionError
+        For another ``strengths_per``.
     """
 
     n_arrays = 2
@@ -124,12 +136,16 @@ class RenderedPatches:
         percentiles: tuple[float, float],
         seed: Sequence[int],
         patches_per_rendering: int = 4,
+        strengths_per: Literal["volume", "patch"] = "volume",
     ) -> None:
+        if strengths_per not in ("volume", "patch"):
+            raise errors.OptionError("strengths_per", strengths_per, "give 'volume' or 'patch'")
         self._objects = [one.padded(patch_shape) for one in objects]
         self._microscope = microscope
         self._percentiles = percentiles
         self._seed = tuple(seed)
         self._patches_per_rendering = patches_per_rendering
+        self._strengths_per = strengths_per
         self._lock = threading.Lock()
         self._rendered: tuple[int, np.ndarray, np.ndarray] | None = None
         self.patch_shape = tuple(patch_shape)
@@ -137,6 +153,8 @@ class RenderedPatches:
 
     def draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return (image, mask) of an index."""
+        if self._strengths_per == "patch":
+            return self._render_patch(np.random.default_rng([*self._seed, 2, index]))
         image, mask = self._render(index // self._patches_per_rendering)
         rng = np.random.default_rng([*self._seed, 1, index])
         return _patches_at_random_place((image, mask), self.patch_shape, rng)
@@ -150,6 +168,22 @@ class RenderedPatches:
                 image = preprocessing.stretch(image, preprocessing.stretch_bounds(image, self._percentiles))
                 self._rendered = rendering, image, mask_range(drawn.coverage)
             return self._rendered[1:]
+
+    def _render_patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        drawn = self._objects[rng.integers(len(self._objects))]
+        shape = drawn.numbers.shape[:3]
+        acquisition = Acquisition.drawn(drawn.numbers, self._microscope, rng)
+        overview = Cut.whole(shape, 2 if drawn.numbers[..., 0].size >= MANY_VOXELS else 1)
+        bounds = preprocessing.stretch_bounds(
+            acquisition.image(drawn.numbers, rng, drawn.coverage, overview), self._percentiles
+        )
+        place = _random_place(shape, self.patch_shape, rng)
+        image = acquisition.image(drawn.numbers, rng, drawn.coverage, Cut(shape, place))
+        augmentation = Augmentation.drawn(rng, self.patch_shape)
+        return (
+            augmentation.apply(preprocessing.stretch(image, bounds)),
+            augmentation.apply(mask_range(drawn.coverage[place])),
+        )
 
 
 def mask_range(coverage: np.ndarray) -> np.ndarray:
@@ -195,7 +229,12 @@ def _patches_at_random_place(
     volumes: tuple[np.ndarray, ...], patch_shape: Triple, rng: np.random.Generator
 ) -> tuple[np.ndarray, ...]:
     """Cut the same place out of aligned volumes and augment it alike."""
-    start = [int(rng.integers(side - size + 1)) for side, size in zip(volumes[0].shape[:3], patch_shape, strict=True)]
-    place = tuple(slice(first, first + size) for first, size in zip(start, patch_shape, strict=True))
+    place = _random_place(volumes[0].shape, patch_shape, rng)
     augmentation = Augmentation.drawn(rng, patch_shape)
     return tuple(augmentation.apply(volume[place]) for volume in volumes)
+
+
+def _random_place(shape: Sequence[int], patch_shape: Triple, rng: np.random.Generator) -> tuple[slice, slice, slice]:
+    """Draw which voxels of a volume (ZYX, or ZYXC) a patch is made of."""
+    starts = [int(rng.integers(side - size + 1)) for side, size in zip(shape[:3], patch_shape, strict=True)]
+    return tuple(slice(first, first + size) for first, size in zip(starts, patch_shape, strict=True))

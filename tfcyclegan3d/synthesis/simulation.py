@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tfcyclegan3d import errors
 from tfcyclegan3d.synthesis.masks import SyntheticMasks, synthesize_masks
-from tfcyclegan3d.synthesis.microscope import CLEAN, Microscope, render
+from tfcyclegan3d.synthesis.microscope import CLEAN, Microscope
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior
+from tfcyclegan3d.synthesis.rendering import render
 from tfcyclegan3d.volumes import Volume
 
-COUNTS_PER_BRIGHTNESS, CAMERA_OFFSET = 1000.0, 100.0
+
+@dataclass(frozen=True)
+class Camera:
+    """How intensities become counts.
+
+    Parameters
+    ----------
+    bits : {8, 16}
+        Of a voxel. What exceeds the largest count is stored as that.
+    offset : float
+        Counts where there is no light, 0 or more.
+    gain : float
+        Counts of brightness 1 beyond the offset, above 0.
+
+    Raises
+    ------
+    OptionError
+        For values out of these ranges.
+    """
+
+    bits: int = 16
+    offset: float = 100.0
+    gain: float = 1000.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.bits not in (8, 16):
+            raise errors.OptionError("camera bits", self.bits, "give 8 or 16")
+        if not 0 <= self.offset < math.inf:
+            raise errors.OptionError("camera offset", self.offset, "give 0 or more counts")
+        if not 0 < self.gain < math.inf:
+            raise errors.OptionError("camera gain", self.gain, "give more than 0 counts")
+
+    def counts(self, light: np.ndarray) -> np.ndarray:
+        """Return intensities (of any shape, 1 in a typical object) as uint8 or uint16."""
+        dtype = np.dtype(f"uint{self.bits}")
+        return np.clip(np.rint(light * self.gain + self.offset), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+CAMERAS = {8: Camera(8, offset=8.0, gain=80.0), 16: Camera()}
+"""By bits, the cameras of ``simulate``: their range holds three times the brightness of a typical object, or more."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +65,7 @@ class SimulatedStack:
     Parameters
     ----------
     image : Volume
-        ZYXC uint16, one channel a class.
+        ZYXC uint8 or uint16, one channel a class.
     truth : SyntheticMasks
         What was drawn, with numbered objects.
     """
@@ -32,7 +75,12 @@ class SimulatedStack:
 
 
 def simulate_stack(
-    shape: Sequence[int], prior: Prior = NUCLEI_AND_GOLGI, microscope: Microscope = CLEAN, seed: int | Sequence[int] = 0
+    shape: Sequence[int],
+    prior: Prior = NUCLEI_AND_GOLGI,
+    microscope: Microscope = CLEAN,
+    seed: int | Sequence[int] = 0,
+    camera: Camera = CAMERAS[16],
+    voxel_size_um: tuple[float, float, float] | None = None,
 ) -> SimulatedStack:
     """Simulate one stack.
 
@@ -43,9 +91,13 @@ def simulate_stack(
     prior : Prior
         What is in it.
     microscope : Microscope
-        How it is seen; ``CLEAN`` and ``HARD`` in ``synthesis.microscope`` are the ones of ``simulate``.
+        How it is seen; ``CLEAN``, ``HARD`` and ``ANY`` in ``synthesis.microscope`` are the ones of ``simulate``.
     seed : int or sequence of int
         The same seed gives the same stack.
+    camera : Camera
+        How it is stored.
+    voxel_size_um : (z, y, x), optional
+        In micrometres: recorded, and needed by a prior in micrometres.
 
     Raises
     ------
@@ -53,7 +105,6 @@ def simulate_stack(
         For a shape that is none.
     """
     drawing, seeing = np.random.SeedSequence(seed).spawn(2)
-    truth = synthesize_masks(shape, prior, np.random.default_rng(drawing))
+    truth = synthesize_masks(shape, prior, np.random.default_rng(drawing), voxel_size_um)
     light = render(truth.objects, microscope, np.random.default_rng(seeing))
-    counts = np.clip(np.rint(light * COUNTS_PER_BRIGHTNESS + CAMERA_OFFSET), 0, np.iinfo(np.uint16).max)
-    return SimulatedStack(Volume(counts.astype(np.uint16), None, "simulated"), truth)
+    return SimulatedStack(Volume(camera.counts(light), voxel_size_um, "simulated"), truth)
