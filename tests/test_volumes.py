@@ -163,10 +163,22 @@ def test_the_users_axes_win_over_the_files(tmp_path):
 
 def test_letters_and_dimensions_of_length_one_need_not_match(tmp_path):
     array = stack((5, 7, 9))
-    tifffile.imwrite(tmp_path / "three.tif", array, photometric="minisblack")
     tifffile.imwrite(tmp_path / "five.tif", array[np.newaxis, :, np.newaxis], photometric="minisblack")
-    for name, axes in [("three.tif", "TZCYX"), ("three.tif", "ZCYX"), ("five.tif", "TZCYX"), ("five.tif", "ZYX")]:
+    tifffile.imwrite(tmp_path / "hyperstack.tif", array, imagej=True, metadata={"axes": "ZYX"})
+    for name, axes in [
+        ("hyperstack.tif", "TZCYX"),
+        ("hyperstack.tif", "ZCYX"),
+        ("five.tif", "TZCYX"),
+        ("five.tif", "ZYX"),
+    ]:
         np.testing.assert_array_equal(read_volume(tmp_path / name, axes=axes).array[..., 0], array)
+
+
+@pytest.mark.parametrize("axes", ["ZCYX", "CZYX", "TZYX", "TZCYX"])
+def test_a_letter_more_than_a_plain_file_has_dimensions_is_an_error(tmp_path, axes):
+    tifffile.imwrite(tmp_path / "a.tif", stack((5, 7, 9)), photometric="minisblack")
+    with pytest.raises(errors.AxesError, match=f"--axes {axes} was received; give 3 letters"):
+        read_volume(tmp_path / "a.tif", axes=axes)
 
 
 @pytest.mark.parametrize("axes", ["", "ZY", "ZZYX", "ZYXQ", "CYX", "ZYX", "ZCSYX", "TZCYXA"])

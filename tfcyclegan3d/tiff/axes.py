@@ -15,7 +15,9 @@ FLAT = "a 2D image; this package needs a stack"
 FLAT_REMEDY = "give a stack, or join the images to one in Fiji"
 
 
-def from_user(path: str | Path, wanted: str, stored: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+def from_user(
+    path: str | Path, wanted: str, stored: str, shape: tuple[int, ...], left_out: str = ""
+) -> tuple[str, tuple[int, ...]]:
     """Fit the user's axes to a stored array; what the user says wins over the file.
 
     Parameters
@@ -24,11 +26,13 @@ def from_user(path: str | Path, wanted: str, stored: str, shape: tuple[int, ...]
         The file, for messages.
     wanted : str
         One letter per dimension, of Z, Y, X, C, S (the same as C) and T. Stored dimensions of length 1 may go without
-        a letter, and T or C may name a dimension that the file leaves out for having length 1.
+        a letter, and T or C may name one of ``left_out``.
     stored : str
         Axes as the file has them.
     shape : tuple of int
         Shape as stored.
+    left_out : str
+        Dimensions that the file's format names but ``stored`` leaves out for having length 1.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def from_user(path: str | Path, wanted: str, stored: str, shape: tuple[int, ...]
     if set("ZYX") - set(letters):
         raise reject(f"but --axes {wanted} lacks one of Z, Y, X")
     for letter in "TC":
-        if len(letters) > len(shape) and letter not in stored.replace("S", "C"):
+        if len(letters) > len(shape) and letter in left_out and letter not in stored.replace("S", "C"):
             letters = letters.replace(letter, "")
     spare = len(shape) - len(letters)
     if spare > 0 and shape.count(1) == spare:

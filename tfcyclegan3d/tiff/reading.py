@@ -87,7 +87,7 @@ def _read(path: Path, tif: tifffile.TiffFile, axes: str | None) -> StoredStack:
             raise IncompleteError("its OME description does not fit its pages")
         letters, shape_read = tiff_axes.from_file(path, stored, shape, full, full_shape), full_shape
     else:
-        letters, shape_read = tiff_axes.from_user(path, axes, stored, shape)
+        letters, shape_read = tiff_axes.from_user(path, axes, stored, shape, full)
     array = series.asarray()
     array = array.astype(array.dtype.newbyteorder("="), copy=False).reshape(shape_read)
     size = voxel_size_um(tif) if axes is None or _keeps_plane(stored, shape, letters, shape_read) else None
