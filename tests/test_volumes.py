@@ -297,6 +297,21 @@ def test_a_volume_is_called_what_its_file_is_called(tmp_path, file, name):
 # ---- files that cannot be read
 
 
+@pytest.mark.parametrize(
+    ("name", "begin", "kind"),
+    [
+        ("a.png", b"\x89PNG\r\n\x1a\n", "a PNG image"),
+        ("a.tif", b"\x89PNG\r\n\x1a\n", "a PNG image"),
+        ("a.czi", b"ZISRAWFILE", "a Zeiss CZI file"),
+        ("a.dat", b"some other format", "no TIFF file"),
+    ],
+)
+def test_a_file_of_another_format_is_to_be_converted_to_tiff(tmp_path, name, begin, kind):
+    (tmp_path / name).write_bytes(begin + bytes(100))
+    with pytest.raises(errors.UnreadableFileError, match=rf"{name}: .*it is {kind}\); convert it to TIFF, .*Fiji"):
+        read_volume(tmp_path / name)
+
+
 def test_a_missing_file_is_an_error_with_its_path(tmp_path):
     with pytest.raises(errors.FileMissingError, match=r"nothing\.tif: no such file"):
         read_volume(tmp_path / "nothing.tif")

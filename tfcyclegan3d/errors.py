@@ -40,10 +40,10 @@ class FileMissingError(UserError):
 class UnreadableFileError(UserError):
     """A file that is there but cannot be decoded (truncated, damaged, or another format)."""
 
-    def __init__(self, path: str | Path, reason: object) -> None:
+    def __init__(self, path: str | Path, reason: object, remedy: str = "") -> None:
         super().__init__(
             f"{path}: cannot be read as a TIFF stack ({reason})",
-            "copy it again from its source, or open it in Fiji and save it as TIFF",
+            remedy or "copy it again from its source, or open it in Fiji and save it as TIFF",
         )
 
 

@@ -17,6 +17,18 @@ from tfcyclegan3d.tiff.integrity import IncompleteError, check_chain, check_seri
 from tfcyclegan3d.tiff.voxel_size import voxel_size_um
 from tfcyclegan3d.tiff.writing import SOFTWARE
 
+# How files begin that a microscopist may take for a stack.
+OTHER_FORMATS = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"\x89HDF": "an HDF5 file",
+    b"ZISRAW": "a Zeiss CZI file",
+    b"\xda\xce\xbe\x0a": "a Nikon ND2 file",
+    b"\x70\x00\x00\x00": "a Leica LIF file",
+}
+CONVERT = "convert it to TIFF, for example in Fiji by File > Open and File > Save As > Tiff"
+
 
 @dataclass(frozen=True, eq=False)
 class StoredStack:
@@ -67,6 +79,7 @@ def read_tiff(path: str | Path, axes: str | None = None) -> StoredStack:
             raise errors.FileMissingError(path, "file")
         if path.is_dir():
             raise errors.UnreadableFileError(path, "it is a folder")
+        _refuse_other_formats(path)
         with _silent_tifffile(), tifffile.TiffFile(path) as tif:
             return _read(path, tif, axes)
     except (errors.UserError, MemoryError):
@@ -75,6 +88,16 @@ def read_tiff(path: str | Path, axes: str | None = None) -> StoredStack:
     except Exception as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
         raise errors.UnreadableFileError(path, reason) from error
+
+
+def _refuse_other_formats(path: Path) -> None:
+    with path.open("rb") as file:
+        begin = file.read(8)
+    kind = next((name for magic, name in OTHER_FORMATS.items() if begin.startswith(magic)), None)
+    if kind is None and begin and begin[:2] not in (b"II", b"MM") and path.suffix.lower() not in (".tif", ".tiff"):
+        kind = "no TIFF file"
+    if kind is not None:
+        raise errors.UnreadableFileError(path, f"it is {kind}", CONVERT)
 
 
 def _read(path: Path, tif: tifffile.TiffFile, axes: str | None) -> StoredStack:
