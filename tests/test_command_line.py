@@ -253,6 +253,8 @@ TRAIN_MISTAKES = [
     (["--images", CELLS, "--config", "{files}/text.txt"], "text.txt"),
     (["--images", CELLS, "--config", "{files}/unknown.yaml"], "'model.filtres'"),
     (["--images", CELLS, "--object-diameter", "nuclei"], "'nuclei'"),
+    (["--images", CELLS, "--object-diameter", "golgi=6,nuclei"], "'golgi=6,nuclei'"),
+    (["--images", CELLS, "--object-diameter", "nuclei=8,5"], "'nuclei=8,5'"),
     (["--images", CELLS, "--object-diameter", "nuclei=large"], "'nuclei=large'"),
     (["--images", CELLS, "--object-diameter", "nuclei=0"], "'nuclei=0'"),
     (["--images", CELLS, "--object-diameter", "er=8"], "'er'"),
@@ -584,8 +586,10 @@ def test_a_stack_smaller_than_a_patch_is_segmented(here, trained, shape):
     assert read_volume(here / "out" / "small_mask.tif").array.shape == (*shape, 2)
 
 
-def test_diameters_count_beside_the_configuration_of_an_earlier_run(eagerly, here, files, trained):
-    arguments = ("--images", files / "cells.tif", "--object-diameter", "golgi=5", "--object-diameter", "nuclei=9")
+@pytest.mark.parametrize("given", [["golgi=5", "nuclei=9"], ["golgi=5, nuclei=9"]])
+def test_diameters_count_beside_the_configuration_of_an_earlier_run(eagerly, here, files, trained, given):
+    diameters = [argument for text in given for argument in ("--object-diameter", text)]
+    arguments = ("--images", files / "cells.tif", *diameters)
     assert run("train", *arguments, "--config", trained / "config.json", "-o", "run", "--quiet") == 0
     earlier, later = (json.loads((path / "config.json").read_text()) for path in (trained, here / "run"))
     assert later["model"] == earlier["model"]
