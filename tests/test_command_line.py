@@ -281,6 +281,21 @@ def test_a_mistake_in_train_is_one_line_and_leaves_nothing(here, files, capsys, 
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", [["info", "cells.tif"], ["simulate", "-o", "out"]])
+def test_an_unknown_option_points_to_the_help_of_its_command(here, capsys, command):
+    assert run(*command, "--frobnicate") == 2
+    name = f"tfcyclegan3d {command[0]}"
+    said = f"{name}: unrecognized arguments: --frobnicate; see '{name} --help'\n"
+    assert capsys.readouterr().err == said
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(("command", "used"), [("train", True), ("info", False), ("evaluate", False)])
+def test_help_says_whether_the_seed_is_used(capsys, command, used):
+    assert run(command, "--help") == 0
+    assert ("not used: nothing here is random" in " ".join(capsys.readouterr().out.split())) != used
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

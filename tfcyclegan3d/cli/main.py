@@ -18,6 +18,8 @@ from tfcyclegan3d import errors
 from tfcyclegan3d.version import __version__
 
 COMMANDS = ("info", "synthesize", "simulate", "train", "predict", "evaluate")
+# The others take a seed like every command, and draw nothing.
+DRAWING = ("synthesize", "simulate", "train")
 INTERRUPTED = 130
 
 
@@ -44,16 +46,19 @@ def _add_command(commands: argparse._SubParsersAction, name: str) -> None:
         name, help=module.SUMMARY, description=module.SUMMARY + ".", epilog=f"example: {module.EXAMPLE}"
     )
     module.add_arguments(command)
-    command.add_argument("--seed", type=int, help="seed of everything random (0 if not given)")
+    drawing = "seed of everything random (0 if not given)"
+    command.add_argument("--seed", type=int, help=drawing if name in DRAWING else "not used: nothing here is random")
     command.add_argument("--overwrite", action="store_true", help="replace what exists")
     command.add_argument("--quiet", action="store_true", help="print results and errors only")
     command.add_argument("--debug", action="store_true", help="print tracebacks and debugging messages")
-    command.set_defaults(run=module.run)
+    command.set_defaults(run=module.run, refuse=command.error)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 2 the user's input, 3 untrusted, 130 interrupted."""
-    options = build_parser().parse_args(arguments)
+    options, unknown = build_parser().parse_known_args(arguments)
+    if unknown:  # The command's own parser points to the command's help; the one above it would point to its own.
+        options.refuse(f"unrecognized arguments: {' '.join(unknown)}")
     options.seed_given, options.seed = options.seed is not None, options.seed or 0
     level = logging.DEBUG if options.debug else logging.WARNING if options.quiet else logging.INFO
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
