@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from tests.tiny import TINY
 from tfcyclegan3d import errors, losses, presets
 from tfcyclegan3d.config import from_dict
 from tfcyclegan3d.synthesis.diameters import diameter_in_voxels
@@ -27,21 +28,7 @@ from tfcyclegan3d.training.schedules import constant_then_linear, linear
 from tfcyclegan3d.training.start import StartStep
 from tfcyclegan3d.volumes import Volume
 
-TINY = presets.fast().replace(
-    {
-        "model.filters": 4,
-        "model.blocks": 1,
-        "model.critic_filters": 4,
-        "model.critic_levels": 2,
-        "model.end_kernel": 3,
-        "training.patch_shape": [16, 16, 16],
-        "synthesis.n_masks": 2,
-        "synthesis.maximum_shape": [16, 32, 32],
-        "training.mixed_precision": "off",
-        "losses.class_weights": [2.0],
-        "losses.foreground_weights": [1.0],
-    }
-)
+ONE_CLASS = TINY.replace({"losses.class_weights": [2.0], "losses.foreground_weights": [1.0]})
 few = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -143,7 +130,7 @@ def test_a_pool_takes_the_fakes_of_a_batch_one_by_one():
 
 
 def test_the_four_networks_start_from_the_seed_each_with_weights_of_its_own():
-    one, again, other = (build_networks(TINY.model, 1, "float32", seed) for seed in (1, 1, 2))
+    one, again, other = (build_networks(ONE_CLASS.model, 1, "float32", seed) for seed in (1, 1, 2))
     for name in ("image_to_mask", "mask_to_image", "mask_critic", "image_critic"):
         network = getattr(one, name)
         assert network.name == name
@@ -196,7 +183,7 @@ ALONE = {f"losses.{name}": 0.0 for name in ("adversarial", "cycle", "identity", 
 
 def step_of(changes, seed=0, average=False):
     """The networks, and a function that trains them by one step on fixed data and returns the losses."""
-    config = TINY.replace(changes)
+    config = ONE_CLASS.replace(changes)
     networks = build_networks(config.model, 1, "float32", seed)
     kept = WeightAverage(networks.generator_variables, 0.9) if average else None
     step = CycleGANStep(networks, config.losses, config.training, "float32", seed, kept)
@@ -318,7 +305,7 @@ def test_a_compiled_step_learns_to_translate_between_two_toy_domains():
 
 
 def test_the_start_trains_the_generators_alone_and_lowers_its_loss(eagerly):
-    networks = build_networks(TINY.model, 1, "float32", 0)
+    networks = build_networks(ONE_CLASS.model, 1, "float32", 0)
     start = StartStep(networks, 3e-3, "float32", None)
     before = weights_of(networks)
     image, mask = batch()
@@ -425,7 +412,7 @@ def nuclei_of(stack, voxel_size_um=None):
     return Volume(stack.array[..., 1:], voxel_size_um, "cells")
 
 
-OPEN = TINY.replace({"losses.class_weights": None, "losses.foreground_weights": None})
+OPEN = ONE_CLASS.replace({"losses.class_weights": None, "losses.foreground_weights": None})
 
 
 @pytest.mark.parametrize(
