@@ -266,6 +266,9 @@ TRAIN_MISTAKES = [
     (["--images", CELLS, "--masks", "{files}/one.tif"], "one: has 1 channel,"),
     (["--images", CELLS, "--seed", "-1"], "--seed: received -1"),
     (["--images", CELLS, "--resume"], "out: holds no run to resume"),
+    (["--images", CELLS, "-o", "{files}/text.txt"], "text.txt is in the way"),
+    (["--images", CELLS, "-o", "{files}/text.txt/runs/one"], "text.txt is in the way"),
+    (["--demo", "-o", "{files}/text.txt/runs/one"], "text.txt is in the way"),
     (["--demo", "--images", CELLS], "--demo"),
     (["--demo", "--masks", CELLS], "--demo"),
     (["--demo", "--resume"], "out: holds no run to resume"),
@@ -276,7 +279,7 @@ TRAIN_MISTAKES = [
 
 @pytest.mark.parametrize(("arguments", "said"), TRAIN_MISTAKES, ids=lambda value: str(value)[:60])
 def test_a_mistake_in_train_is_one_line_and_leaves_nothing(here, files, capsys, arguments, said):
-    assert run("train", *filled(arguments, files), "-o", "out") == 2
+    assert run("train", "-o", "out", *filled(arguments, files)) == 2
     assert_one_line(capsys.readouterr().err, said)
     assert list(here.iterdir()) == []
 
@@ -323,6 +326,9 @@ def test_an_option_that_would_have_no_effect_is_refused(here, files, capsys, arg
         (["predict", "{files}/trained", "--images", CELLS, "-o", "out", "--axes", "QYX"], "QYX"),
         (["predict", "{files}/trained", "--images", CELLS, "-o", "out", "--channels", "1"], "golgi, nuclei"),
         (["predict", "{files}/trained", "--images", CELLS, "-o", "{files}/text.txt"], "text.txt: cannot be written"),
+        (["predict", "{files}/trained", "--images", CELLS, "-o", "{files}/text.txt/out"], "cannot be written"),
+        (["simulate", "-o", "{files}/text.txt/out"], "cannot be written"),
+        (["evaluate", "--prediction", CELLS, "--truth", CELLS, "--json", "{files}/text.txt/s.json"], "text.txt"),
         (["simulate", "--count", "0", "-o", "out"], "--count: received 0"),
         (["simulate", "--shape", "8,8", "-o", "out"], "'8,8'"),
         (["simulate", "--seed", "-3", "-o", "out"], "--seed: received -3"),

@@ -61,8 +61,9 @@ class RunFolder:
         ------
         OutputExistsError, OutputError, ModelError
         """
-        if path.exists() and not path.is_dir():
-            raise errors.OutputError(path, "a file of that name is in the way of the folder")
+        in_the_way = next((place for place in (path, *path.parents) if place.exists()), path)
+        if in_the_way.exists() and not in_the_way.is_dir():
+            raise errors.OutputError(path, f"the file {in_the_way} is in the way of the folder")
         if resume:
             if not (path / "config.json").is_file():
                 raise errors.ModelError(path, "holds no run to resume", "start one without --resume")
