@@ -272,6 +272,7 @@ TRAIN_MISTAKES = [
     (["--demo", "--images", CELLS], "--demo"),
     (["--demo", "--masks", CELLS], "--demo"),
     (["--demo", "--resume"], "out: holds no run to resume"),
+    (["--resume"], "give the stacks that the run was begun with"),
     ([], "--images"),
     (["--images"], "--images"),
 ]

@@ -300,9 +300,34 @@ def test_a_run_begun_with_masks_is_not_resumed_without_them(eagerly, path, tmp_p
     masks = Volume(tc.simulate_stack((20, 48, 52), seed=3).truth.array)
     run = tc.train([path], [masks], SHORT, tmp_path / "run", progress=False)
     before = content_of(run.path)
-    with pytest.raises(errors.ModelError, match="begun with other settings"):
+    with pytest.raises(errors.ModelError, match="begun with 2 stacks, not 1"):
         tc.train([path], None, None, run.path, resume=True, progress=False)
     assert content_of(run.path) == before
+
+
+def test_a_run_is_not_resumed_with_other_stacks_or_another_order(eagerly, folder, path, tmp_path):
+    other = write_volume(tmp_path / "cells.tif", tc.simulate_stack((20, 48, 52), seed=2).image)
+    run = tc.train([path, other], None, SHORT, tmp_path / "run", progress=False)
+    before = content_of(run.path)
+    for images, said in (
+        ([path, path], "another cells.tif"),
+        ([other, path], "another cells.tif"),
+        ([path], "2 stacks"),
+    ):
+        with pytest.raises(errors.ModelError, match=f"was begun with {said}"):
+            tc.train(images, None, None, run.path, resume=True, progress=False)
+    assert content_of(run.path) == before
+    renamed = shutil.copy(other, tmp_path / "moved.tif")
+    assert tc.train([path, renamed], None, None, run.path, resume=True, progress=False).verdict == "finished"
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"inputs": [1]}'])
+def test_a_run_without_a_readable_manifest_is_not_resumed(copied, path, content):
+    (copied / "manifest.json").unlink()
+    if content is not None:
+        (copied / "manifest.json").write_text(content)
+    with pytest.raises(errors.ModelError, match=r"no readable manifest\.json"):
+        tc.train([path], None, None, copied, resume=True, progress=False)
 
 
 def test_epochs_after_the_checkpoint_are_forgotten_when_resuming(eagerly, short_run, copied, path):

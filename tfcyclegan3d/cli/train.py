@@ -80,7 +80,10 @@ def run(options: argparse.Namespace) -> int:
     if options.demo and (options.images or options.masks):
         raise errors.OptionError("--demo", "--images or --masks beside it", "give either --demo or stacks of your own")
     if not options.demo and not options.images:
-        raise errors.OptionError("--images", None, "give your stacks, or --demo to see it work on built-in ones")
+        remedy = "give your stacks, or --demo to see it work on built-in ones"
+        if options.resume:
+            remedy = "give the stacks that the run was begun with, or --demo if it was begun so"
+        raise errors.OptionError("--images", None, remedy)
     _check_options_apply(options)
     config = _config(options)
     if not options.debug:

@@ -111,6 +111,9 @@ def train(
     config = config or begun_with or presets.fast()
     image_volumes = [_volume(stack, axes, channels) for stack in _listed(images)]
     mask_volumes = [_volume(stack, None, None) for stack in _listed(masks)] if masks is not None else None
+    inputs = [_input_entry(stack) for stack in [*_listed(images), *(_listed(masks) if masks is not None else [])]]
+    if resume:
+        _check_same_inputs(output, inputs)
     prepared = prepare(image_volumes, mask_volumes, config)
     for note in prepared.notes:
         logger.info(note)
@@ -124,7 +127,6 @@ def train(
     else:
         clock = Clock()
         run.create(prepared.config)
-    inputs = [_input_entry(stack) for stack in [*_listed(images), *(_listed(masks) if masks is not None else [])]]
     manifest = _manifest(prepared, trainer, inputs, command)
     run.write_manifest(manifest | {"verdict": "running"})
     with progress_bar("training", show=progress) as on_progress:
@@ -154,6 +156,18 @@ def _input_entry(stack: Stack) -> dict[str, Any]:
     if isinstance(stack, str | Path):
         return {"name": Path(stack).name, "sha256": fingerprint(Path(stack))}
     return {"name": getattr(stack, "name", "array"), "sha256": None}
+
+
+def _check_same_inputs(output: Path, inputs: Sequence[dict[str, Any]]) -> None:
+    """Compare the files given with those the run's manifest names; arrays have nothing to be compared by."""
+    recorded = RunFolder.recorded_inputs(output)
+    remedy = "give the stacks of its manifest.json in their order, or start a new run with another -o"
+    if len(recorded) != len(inputs):
+        raise errors.ModelError(output, f"was begun with {len(recorded)} stacks, not {len(inputs)}", remedy)
+    for before, now in zip(recorded, inputs, strict=True):
+        if None not in (before["sha256"], now["sha256"]) and before["sha256"] != now["sha256"]:
+            reason = f"was begun with another {before['name']} than the {now['name']} given"
+            raise errors.ModelError(output, reason, remedy)
 
 
 def _check_resumable(output: Path, begun_with: Config, wanted: Config) -> None:

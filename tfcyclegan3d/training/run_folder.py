@@ -71,6 +71,22 @@ class RunFolder:
         if not overwrite and any((path / name).exists() for name in CONTENTS):
             raise errors.OutputExistsError(path)
 
+    @staticmethod
+    def recorded_inputs(path: Path) -> list[dict[str, Any]]:
+        """Return name and sha256 of each stack that a run was begun with.
+
+        Raises
+        ------
+        ModelError
+            Where the manifest is missing or damaged.
+        """
+        try:
+            inputs = json.loads((path / "manifest.json").read_text())["inputs"]
+            return [{"name": str(entry["name"]), "sha256": entry["sha256"]} for entry in inputs]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = f"has no readable manifest.json ({type(error).__name__}), which names its stacks"
+            raise errors.ModelError(path, reason, "start again with --overwrite") from error
+
     def create(self, config: Config) -> None:
         """Make the folder, empty of an earlier run, and write the configuration."""
         try:
