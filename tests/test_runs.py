@@ -258,6 +258,14 @@ def test_an_interrupted_run_has_saved_what_it_learned(interrupted, path):
     assert np.isfinite(probabilities.array).all()
 
 
+def test_a_run_interrupted_in_its_last_step_is_finished(eagerly, path, tmp_path, monkeypatch):
+    monkeypatch.setattr(CycleGANTrainer, "step", interrupting_at(0))
+    run = tc.train([path], None, SHORT, tmp_path / "run", progress=False)
+    assert (run.verdict, run.exit_status) == ("finished", 0)
+    assert manifest_of(run.path)["verdict"] == "finished"
+    assert [row["epoch"] for row in rows_of(run.path)] == ["1"]
+
+
 def test_ctrl_c_works_as_before_once_a_run_was_interrupted(interrupted):
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)

@@ -110,10 +110,10 @@ def _train_epoch(
         on_progress(clock.step, _expected_steps(clock, training), f"{trainer.phase(progress)}  {shown}")
         if not all(map(math.isfinite, of_step.values())):
             return DIVERGED, losses
-        if interrupted():
-            return INTERRUPTED, losses
         if _progress(clock, training) >= 1:
             break
+        if interrupted():
+            return INTERRUPTED, losses
     return FINISHED, losses
 
 
