@@ -22,7 +22,8 @@ from tests.tiny import TINY
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.inference import predictor
-from tfcyclegan3d.training.run import Run
+from tfcyclegan3d.training.loop import Clock
+from tfcyclegan3d.training.run import Run, _cut_short
 from tfcyclegan3d.training.trainer import CycleGANTrainer
 from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
@@ -367,7 +368,7 @@ def test_a_folder_that_is_no_run_cannot_be_resumed(short_run, path, tmp_path, co
     assert output.exists() == (content != "nothing")
 
 
-def test_a_run_stops_when_its_time_is_up_and_still_writes_everything(path, tmp_path):
+def test_a_run_stops_when_its_time_is_up_and_still_writes_everything_and_says_it_is_short(path, tmp_path, caplog):
     endless = SHORT.replace({"training.epochs": 50, "training.steps_per_epoch": 100_000, "training.max_minutes": 0.05})
     begun = time.monotonic()
     run = tc.train([path], None, endless, tmp_path / "run", progress=False)
@@ -379,7 +380,24 @@ def test_a_run_stops_when_its_time_is_up_and_still_writes_everything(path, tmp_p
     assert manifest["timings"]["total_minutes"] >= 0.05
     (row,) = rows_of(run.path)
     assert int(row["step"]) == manifest["steps"]
+    said = f"the 0.05 minutes were up after {manifest['steps']} of 5000000 steps: so few usually give a poorer result"
+    for place in (run.warnings[0], manifest["warnings"][0], (run.path / "report.html").read_text(), caplog.text):
+        assert said in place
     assert tc.load_model(run.path).classes == ("golgi", "nuclei")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "minutes", "steps", "short"),
+    [
+        ("finished", 1, 299, True),
+        ("finished", 1, 300, False),
+        ("finished", None, 299, False),
+        ("interrupted", 1, 299, False),
+    ],
+)
+def test_only_a_training_that_the_clock_ended_early_is_called_short(verdict, minutes, steps, short):
+    lengths = {"training.epochs": 6, "training.steps_per_epoch": 100, "training.max_minutes": minutes}
+    assert bool(_cut_short(verdict, Clock(3, steps, 60.0), TINY.replace(lengths))) == short
 
 
 def test_a_run_that_diverges_keeps_what_was_good_and_says_so(eagerly, path, tmp_path, monkeypatch):

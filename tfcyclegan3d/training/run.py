@@ -17,7 +17,7 @@ from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, presets
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.progress import progress_bar
-from tfcyclegan3d.training.loop import DIVERGED, INTERRUPTED, Clock, fit, restored
+from tfcyclegan3d.training.loop import DIVERGED, FINISHED, INTERRUPTED, Clock, fit, restored
 from tfcyclegan3d.training.preparation import Prepared, prepare
 from tfcyclegan3d.training.report import write_report
 from tfcyclegan3d.training.run_folder import RunFolder, fingerprint, machine
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # Below and above these shares of a class in what is predicted, the mask is called empty or full.
 EMPTY, FULL = 1e-4, 0.95
+# A training the clock ends before this share of its steps is called short.
+SHORT = 0.5
 
 Stack = Volume | np.ndarray | str | Path
 
@@ -131,7 +133,7 @@ def train(
     run.write_manifest(manifest | {"verdict": "running"})
     with progress_bar("training", show=progress) as on_progress:
         verdict = fit(trainer, run, on_progress, clock, seconds_before=time.monotonic() - begun)
-    warnings = _warnings(verdict, trainer)
+    warnings = [*_cut_short(verdict, clock, prepared.config), *_warnings(verdict, trainer)]
     for warning in warnings:
         logger.warning("warning: %s", warning)
     manifest |= _ending(verdict, clock, warnings)
@@ -210,6 +212,18 @@ def _ending(verdict: str, clock: Clock, warnings: Sequence[str]) -> dict[str, An
             "seconds_per_step": round(clock.seconds / max(clock.step, 1), 4),
         },
     }
+
+
+def _cut_short(verdict: str, clock: Clock, config: Config) -> list[str]:
+    """Say so where the clock ended a training long before the schedule would have."""
+    training = config.training
+    planned = training.epochs * training.steps_per_epoch
+    if verdict != FINISHED or training.max_minutes is None or clock.step >= SHORT * planned:
+        return []
+    return [
+        f"the {training.max_minutes:g} minutes were up after {clock.step} of {planned} steps: so few usually give a "
+        "poorer result; give --max-minutes more"
+    ]
 
 
 def _warnings(verdict: str, trainer: CycleGANTrainer) -> list[str]:
