@@ -1,6 +1,7 @@
 """A whole training: what its run folder holds, how it repeats, stops and goes on, and the model that comes of it."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 import signal
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -415,6 +417,55 @@ def test_a_run_that_diverges_keeps_what_was_good_and_says_so(eagerly, path, tmp_
     assert [row["epoch"] for row in rows_of(run.path)] == ["1"]
     assert checkpoint_of(run.path, 1)["clock/step"] == 1
     assert all(np.isfinite(weight).all() for weight in weights_of(run.path))
+
+
+FULL_DISK = [
+    ("metrics.csv", "csv.DictWriter.writerow"),
+    ("image_to_mask.keras", "keras.Model.save"),
+    ("epoch_0002.png", "matplotlib.figure.Figure.savefig"),
+    ("logs", "tensorflow.summary.scalar"),
+]
+
+
+@pytest.mark.parametrize(("name", "writer"), FULL_DISK)
+def test_a_full_disk_is_the_users_error_and_leaves_what_was_written_before(
+    eagerly, short_run, copied, path, monkeypatch, name, writer
+):
+    before = content_of(copied)
+
+    def fail(*_, **__):
+        if name == "logs":
+            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer, fail)
+    longer = short_run.config.replace({"training.epochs": 2})
+    with pytest.raises(errors.OutputError, match=rf"{re.escape(name)}: cannot be written \(No space left on device\)"):
+        tc.train([path], None, longer, copied, resume=True, progress=False)
+    after = content_of(copied)
+    rewritten = {copied / kept for kept in ("config.json", "manifest.json", "metrics.csv")}
+    assert {file: after[file] for file in before.keys() - rewritten} == {
+        file: before[file] for file in before.keys() - rewritten
+    }
+    assert rows_of(copied)[0] == rows_of(short_run.path)[0]
+    assert not [file for file in after if "unfinished" in file.name]
+
+
+def test_a_full_disk_leaves_the_report_of_before(eagerly, copied, path, monkeypatch):
+    before = (copied / "report.html").read_text()
+    real = Path.write_text
+
+    def fail(place, text, *arguments, **options):
+        if "report.html" in place.name:
+            real(place, text[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(place, text, *arguments, **options)
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(errors.OutputError, match=r"report\.html: cannot be written"):
+        tc.train([path], None, None, copied, resume=True, progress=False)
+    assert (copied / "report.html").read_text() == before
+    assert not list(copied.glob("*unfinished*"))
 
 
 # ---- what exists already

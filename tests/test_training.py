@@ -393,7 +393,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_older_ones(tmp_path, mon
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(errors.OutputError, match="No space left"):
         save_checkpoint(tmp_path, 2, variables(2), CLOCK, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["epoch_0001.npz"]

@@ -7,7 +7,8 @@ status 2. Anything else that escapes a command is a fault of the package and end
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -129,6 +130,20 @@ class OutputError(UserError):
 
     def __init__(self, path: str | Path, reason: object) -> None:
         super().__init__(f"{path}: cannot be written ({reason})", "choose a writable place with enough space, with -o")
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn what the system has against writing a file into an error that names it.
+
+    Raises
+    ------
+    OutputError
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(path, error.strerror or error) from error
 
 
 class ModelError(UserError):

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfcyclegan3d import errors
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.evaluation.overlap import Overlap, evaluate
 from tfcyclegan3d.inference.pictures import overview
@@ -102,14 +103,17 @@ def run_demo(
         "otsu": evaluate(otsu[0.0], held_out.truth, run.config.classes),
     }
     folder = output / "demo"
-    folder.mkdir(exist_ok=True)
+    with errors.writing(folder):
+        folder.mkdir(exist_ok=True)
     for name, volume in (("stack", held_out.image), ("truth", held_out.truth > 0), ("mask", mask)):
         write_volume(folder / f"{name}.tif", volume)
     figures = {
         method: {name: {"dice": s.dice, "precision": s.precision, "recall": s.recall} for name, s in classes.items()}
         for method, classes in scores.items()
     }
-    (folder / "scores.json").write_text(json.dumps(figures, indent=2) + "\n")
+    with errors.writing(folder / "scores.json"):
+        (folder / "scores.json").write_text(json.dumps(figures, indent=2) + "\n")
     picture = folder / "held_out.png"
-    overview(held_out.image, mask, run.config.classes, held_out.truth).savefig(picture, dpi=110)
+    with errors.writing(picture):
+        overview(held_out.image, mask, run.config.classes, held_out.truth).savefig(picture, dpi=110)
     return Demo(run, scores, picture)

@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -36,13 +37,13 @@ def save_checkpoint(folder: Path, epoch: int, state: State, clock: Mapping[str, 
     OutputError
         Where it cannot be written; the older checkpoints are still there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"epoch_{epoch:04d}.npz"
     unfinished = path.with_suffix(".unfinished")
     arrays = {name: variable.numpy() for name, variable in state.items()}
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:
-            np.savez(file, **arrays, **{f"clock/{name}": np.array(value) for name, value in clock.items()})
+            _write_arrays(file, arrays | {f"clock/{name}": np.array(value) for name, value in clock.items()})
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
@@ -52,6 +53,14 @@ def save_checkpoint(folder: Path, epoch: int, state: State, clock: Mapping[str, 
     for older in sorted(folder.glob("epoch_*.npz"), key=_epoch)[:-keep]:
         older.unlink()
     return path
+
+
+def _write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write what ``numpy.savez`` would, which on a full disk leaves its archive open, to complain when collected."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 def load_checkpoint(path: Path, state: State) -> dict[str, float]:

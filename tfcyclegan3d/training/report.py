@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tfcyclegan3d.training.run_folder import RunFolder
+from tfcyclegan3d.training.run_folder import RunFolder, whole
 
 # Okabe and Ito's colours, which the colour-blind tell apart (jfly.uni-koeln.de/color).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
@@ -79,9 +79,8 @@ def write_report(run: RunFolder, manifest: Mapping[str, Any], notes: Sequence[st
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(run.path.name)}</title>'
         f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
-    unfinished = run.path / "report.unfinished"
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(run.path / "report.html")
+    with whole(run.path / "report.html") as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
     return run.path / "report.html"
 
 

@@ -125,7 +125,7 @@ def train(
     run = RunFolder(output, trainer.loss_names)
     if resume:
         clock = restored(trainer, run)
-        prepared.config.save(output / "config.json")
+        run.save_config(prepared.config)
     else:
         clock = Clock()
         run.create(prepared.config)

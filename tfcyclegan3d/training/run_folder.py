@@ -8,7 +8,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class RunFolder:
 
     def create(self, config: Config) -> None:
         """Make the folder, empty of an earlier run, and write the configuration."""
-        try:
+        with errors.writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             for name in CONTENTS:
                 old = self.path / name
@@ -101,31 +102,37 @@ class RunFolder:
             config.save(self.path / "config.json")
             with self.metrics.open("w", newline="") as file:
                 csv.DictWriter(file, self._columns).writeheader()
-        except OSError as error:
-            raise errors.OutputError(self.path, error.strerror or error) from error
+
+    def save_config(self, config: Config) -> None:
+        """Write ``config.json`` anew."""
+        with whole(self.path / "config.json") as unfinished:
+            config.save(unfinished)
 
     def log_epoch(self, epoch: int, step: int, minutes: float, phase: str, losses: Mapping[str, float]) -> None:
         """Append a row to ``metrics.csv`` and the same numbers to the TensorBoard log."""
         row = {"epoch": epoch, "step": step, "minutes": round(minutes, 3), "phase": phase}
         row |= {name: f"{value:.6g}" for name, value in losses.items()}
-        with self.metrics.open("a", newline="") as file:
-            csv.DictWriter(file, self._columns).writerow(row)
-        if self._writer is None:
-            self._writer = tf.summary.create_file_writer(str(self.path / "logs"))
-        with self._writer.as_default(step=epoch):
-            for name, value in losses.items():
-                tf.summary.scalar(f"losses/{name}", value)
-        self._writer.flush()
+        with whole(self.metrics) as unfinished:
+            shutil.copyfile(self.metrics, unfinished)
+            with unfinished.open("a", newline="") as file:
+                csv.DictWriter(file, self._columns).writerow(row)
+        try:
+            if self._writer is None:
+                self._writer = tf.summary.create_file_writer(str(self.path / "logs"))
+            with self._writer.as_default(step=epoch):
+                for name, value in losses.items():
+                    tf.summary.scalar(f"losses/{name}", value)
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            raise errors.OutputError(self.path / "logs", error.message) from error
 
     def forget_epochs_after(self, epoch: int) -> None:
         """Drop the rows and previews of epochs that a resumed training is going to repeat."""
         rows = [row for row in self.read_metrics() if int(row["epoch"]) <= epoch]
-        unfinished = self.metrics.with_suffix(".unfinished")
-        with unfinished.open("w", newline="") as file:
+        with whole(self.metrics) as unfinished, unfinished.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
-        unfinished.replace(self.metrics)
         for preview in (self.path / "previews").glob("epoch_*.png"):
             if int(preview.stem.removeprefix("epoch_")) > epoch:
                 preview.unlink()
@@ -137,20 +144,37 @@ class RunFolder:
 
     def save_preview(self, epoch: int, figure: Figure) -> None:
         """Write ``previews/epoch_NNNN.png``."""
-        save_figure(figure, self.path / "previews" / f"epoch_{epoch:04d}.png")
+        with whole(self.path / "previews" / f"epoch_{epoch:04d}.png") as unfinished:
+            save_figure(figure, unfinished)
 
     def save_networks(self, image_to_mask: keras.Model, mask_to_image: keras.Model) -> None:
         """Write both generators."""
         for network in (image_to_mask, mask_to_image):
-            unfinished = self.path / f".{network.name}.unfinished.keras"
-            network.save(unfinished)
-            unfinished.replace(self.path / f"{network.name}.keras")
+            with whole(self.path / f"{network.name}.keras") as unfinished:
+                network.save(unfinished)
 
     def write_manifest(self, content: Mapping[str, Any]) -> None:
         """Write ``manifest.json``."""
-        unfinished = self.path / "manifest.unfinished"
-        unfinished.write_text(json.dumps(content, indent=2) + "\n")
-        unfinished.replace(self.path / "manifest.json")
+        with whole(self.path / "manifest.json") as unfinished:
+            unfinished.write_text(json.dumps(content, indent=2) + "\n")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a place to write to, which becomes ``path`` once the block ends; what was there stays where it fails.
+
+    Raises
+    ------
+    OutputError
+        Where it cannot be written; nothing is left of it.
+    """
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    try:
+        with errors.writing(path):
+            yield unfinished
+            unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def machine() -> dict[str, Any]:
