@@ -189,3 +189,17 @@ def test_both_sides_must_be_given(options, capsys):
         run(*options)
     assert stopped.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_image_in_place_of_a_mask_is_scored_with_a_warning_that_names_it(folder, caplog):
+    write(folder / "t.tif", masks(1))
+    image = np.random.default_rng(0).integers(0, 4000, (4, 2, 9, 8)).astype(np.uint16)
+    tifffile.imwrite(folder / "p.tif", image, imagej=True, metadata={"axes": "ZCYX"})
+    for given in (("p.tif", "t.tif"), ("t.tif", "p.tif")):
+        assert run("--prediction", given[0], "--truth", given[1], "--quiet") == 0
+        assert [one.getMessage().partition(", not")[0] for one in caplog.records] == [
+            "warning: p.tif: looks like an image"
+        ]
+        caplog.clear()
+    assert run("--prediction", "t.tif", "--truth", "t.tif") == 0
+    assert not caplog.records

@@ -10,9 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from tfcyclegan3d import errors
-from tfcyclegan3d.evaluation.overlap import Overlap, default_class_names, evaluate, mean_overlap, overlap
+from tfcyclegan3d.evaluation.overlap import (
+    Overlap,
+    default_class_names,
+    evaluate,
+    mean_overlap,
+    overlap,
+    resembles_intensities,
+)
+from tfcyclegan3d.synthesis.masks import synthesize_masks
+from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI
+from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.thresholding import otsu_mask
 
 masks = hnp.arrays(bool, (3, 4, 2))
@@ -189,3 +200,26 @@ def test_otsu_refuses_what_is_no_stack():
         otsu_mask(np.zeros((4, 4)))
     with pytest.raises(ValueError, match="sigma"):
         otsu_mask(np.zeros((4, 4, 4)), sigma=-1)
+
+
+def instance_numbers():
+    drawn = synthesize_masks((20, 60, 60), NUCLEI_AND_GOLGI, seed=1)
+    return drawn.objects
+
+
+def test_an_image_is_told_from_masks_instance_numbers_and_probabilities():
+    numbers = instance_numbers()
+    assert numbers.max() > 3
+    with_gaps = np.random.default_rng(0).permutation(60_000)[: numbers.max() + 1].astype(np.uint16)
+    with_gaps[0] = 0
+    touching = np.repeat(np.repeat(np.arange(1, 1 + 8 * 8).reshape(1, 8, 8), 4, axis=1), 4, axis=2).repeat(4, axis=0)
+    smooth = ndimage.gaussian_filter(np.random.default_rng(0).random((6, 20, 20)), 2)
+    for one in (
+        numbers, numbers.astype(np.float32), with_gaps[numbers], numbers > 0, (numbers > 0) * np.uint8(255), touching,
+        np.zeros((4, 4, 4), np.uint8), np.eye(4, dtype=np.uint8)[np.newaxis] * 9, smooth, np.ones((2, 3, 3), np.int32),
+    ):  # fmt: skip
+        assert not resembles_intensities(one)
+    image = simulate_stack((16, 40, 40), seed=1).image
+    dim = np.random.default_rng(0).poisson(6, (8, 20, 20)).astype(np.uint8)
+    for one in (image, image.array[..., 0].astype(np.float32), dim, (smooth * 50_000).astype(np.uint16)):
+        assert resembles_intensities(one)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 SUMMARY = "score predicted masks: voxel precision, recall and Dice per class"
 EXAMPLE = "tfcyclegan3d evaluate --prediction masks/ --truth truth/ --json scores.json"
+
+logger = logging.getLogger(__name__)
 
 FIGURES = ("dice", "precision", "recall")
 
@@ -104,12 +107,20 @@ def _score(
     pairs: Sequence[tuple[Path, Path]], axes: str | None, truth_axes: str | None, class_names: tuple[str, ...] | None
 ) -> list[dict[str, Overlap]]:
     """Return the scores of each class, one dictionary per pair; one pair is in memory at a time."""
-    from tfcyclegan3d.evaluation.overlap import evaluate
+    from tfcyclegan3d.evaluation.overlap import evaluate, resembles_intensities
     from tfcyclegan3d.volumes import read_volume
 
     scores: list[dict[str, Overlap]] = []
     for prediction, truth in pairs:
-        score = evaluate(read_volume(prediction, axes=axes), read_volume(truth, axes=truth_axes), class_names)
+        predicted, true = read_volume(prediction, axes=axes), read_volume(truth, axes=truth_axes)
+        score = evaluate(predicted, true, class_names)
+        for path, volume in ((prediction, predicted), (truth, true)):
+            if resembles_intensities(volume):
+                logger.warning(
+                    "warning: %s: looks like an image, not like a mask or instance numbers; every voxel that is not 0 "
+                    "was scored as object",
+                    path,
+                )
         if scores and score.keys() != scores[0].keys():
             raise errors.ChannelError(prediction, len(score), f"but the stacks before it have {len(scores[0])}")
         scores.append(score)
