@@ -10,8 +10,10 @@ OnProgress = Callable[[int, int, str], None]
 
 
 @contextmanager
-def progress_bar(title: str, show: bool = True) -> Iterator[OnProgress]:
+def progress_bar(title: str, show: bool = True, *, count: bool = True) -> Iterator[OnProgress]:
     """Show a bar with time passed and left on stderr while the block runs; give the function that moves it.
+
+    The bar takes the room that the numbers leave in a line.
 
     Parameters
     ----------
@@ -19,6 +21,8 @@ def progress_bar(title: str, show: bool = True) -> Iterator[OnProgress]:
         Before the bar.
     show : bool
         False gives a function that does nothing.
+    count : bool
+        Show how many of how many are done; otherwise the percentage.
     """
     if not show:
         yield _stay_silent
@@ -28,21 +32,23 @@ def progress_bar(title: str, show: bool = True) -> Iterator[OnProgress]:
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=24)),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)) if count else TaskProgressColumn(),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[message]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2) as bar:
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=2, expand=True) as bar:
         task = bar.add_task(title, total=None, message="")
 
         def move(done: int, total: int, message: str) -> None:

@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 # and a training that would end in time anyway stays the same on every machine.
 CLOCK_SLACK = 0.1
 
+# Progress is told in parts of the whole, be it by steps or by the clock, so that the whole never changes.
+PROGRESS_PARTS = 10_000
+
 FINISHED, INTERRUPTED, DIVERGED = "finished", "interrupted", "diverged"
 
 
@@ -106,8 +109,8 @@ def _train_epoch(
         clock.seconds = time.monotonic() - begun
         for name, value in of_step.items():
             losses.setdefault(name, []).append(value)
-        shown = "  ".join(f"{name} {value:.2f}" for name, value in list(of_step.items())[:3])
-        on_progress(clock.step, _expected_steps(clock, training), f"{trainer.phase(progress)}  {shown}")
+        done = round(PROGRESS_PARTS * min(_progress(clock, training), 1))
+        on_progress(done, PROGRESS_PARTS, _shown(clock, training, of_step))
         if not all(map(math.isfinite, of_step.values())):
             return DIVERGED, losses
         if _progress(clock, training) >= 1:
@@ -126,12 +129,14 @@ def _progress(clock: Clock, training: TrainingConfig) -> float:
     return share
 
 
-def _expected_steps(clock: Clock, training: TrainingConfig) -> int:
-    """Return how many steps there will have been: all of them, or as many as fit into the time."""
-    total = training.epochs * training.steps_per_epoch
-    if training.max_minutes is None:
-        return total
-    return max(clock.step, min(total, round(clock.step * 60 * training.max_minutes / max(clock.seconds, 1e-6))))
+def _shown(clock: Clock, training: TrainingConfig, of_step: dict[str, float]) -> str:
+    """Return a step's number and losses, short enough to stand beside a progress bar in 80 columns."""
+    if "critics" in of_step:
+        cycle = of_step["cycle_mask"] + of_step["cycle_image"]
+        losses = f"cycle {cycle:.2f} critics {of_step['critics']:.2f}"
+    else:
+        losses = f"start {sum(of_step.values()):.2f}"
+    return f"step {clock.step}/{training.epochs * training.steps_per_epoch} {losses}"
 
 
 def _log_epoch(trainer: CycleGANTrainer, run: RunFolder, clock: Clock, losses: dict[str, list[float]]) -> None:

@@ -131,7 +131,7 @@ def train(
         run.create(prepared.config)
     manifest = _manifest(prepared, trainer, inputs, command)
     run.write_manifest(manifest | {"verdict": "running"})
-    with progress_bar("training", show=progress) as on_progress:
+    with progress_bar("training", show=progress, count=False) as on_progress:
         verdict = fit(trainer, run, on_progress, clock, seconds_before=time.monotonic() - begun)
     warnings = [*_cut_short(verdict, clock, prepared.config), *_warnings(verdict, trainer)]
     for warning in warnings:
