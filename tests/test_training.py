@@ -18,6 +18,7 @@ from tfcyclegan3d.config import from_dict
 from tfcyclegan3d.synthesis.diameters import diameter_in_voxels
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior, prior_for
 from tfcyclegan3d.synthesis.simulation import simulate_stack
+from tfcyclegan3d.training import previews
 from tfcyclegan3d.training.averaging import WeightAverage
 from tfcyclegan3d.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from tfcyclegan3d.training.cyclegan import CycleGANStep
@@ -26,6 +27,7 @@ from tfcyclegan3d.training.networks import build_networks
 from tfcyclegan3d.training.preparation import prepare, voxel_aspect
 from tfcyclegan3d.training.schedules import constant_then_linear, linear
 from tfcyclegan3d.training.start import StartStep
+from tfcyclegan3d.training.trainer import CycleGANTrainer
 from tfcyclegan3d.volumes import Volume
 
 ONE_CLASS = TINY.replace({"losses.class_weights": [2.0], "losses.foreground_weights": [1.0]})
@@ -634,3 +636,40 @@ def test_masks_drawn_anew_are_about_as_full_as_asked_for(stack):
     for fill in (0.05, 0.2):
         drawn = np.mean([one.coverage.mean() for one in prepared.redrawn({"nuclei": fill})])
         assert 0.8 * fill < drawn < 1.3 * fill
+
+
+# ---- previews
+
+
+def test_a_preview_shows_no_reflection_of_a_stack_smaller_than_a_patch():
+    values = np.random.default_rng(0).random((5, 12, 30, 1)).astype(np.float32)
+    config = TINY.replace({"preprocessing.downsampling": [1, 1, 1], "synthesis.diameters": {"nuclei": 6}})
+    prepared = prepare([Volume(values)], None, config)
+    trainer = CycleGANTrainer(prepared)
+    for i in range(3):
+        patch, crop = trainer._image_to_show(i)
+        assert patch.shape == (16, 16, 16, 1)
+        assert patch[crop].shape == (5, 12, 16, 1)
+        starts = [x for x in range(15) if np.array_equal(prepared.images[0][:, :, x : x + 16], patch[crop])]
+        assert len(starts) == 1
+    figure = trainer.preview("epoch 1")
+    assert figure.axes[0].images[0].get_array().shape == (12, 16, 3)
+    assert figure.axes[3].images[0].get_array().shape == (16, 16, 3)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["nuclei"]
+
+
+def test_images_are_shown_between_percentiles_of_the_real_ones_and_masks_as_they_are():
+    dark = [np.linspace(-1, -0.8, 101, dtype=np.float32).reshape(1, 101, 1)]
+    (shown,) = previews.image_display(dark, like=dark)
+    np.testing.assert_allclose(shown.ravel(), np.clip((np.arange(101) - 2) / 97, 0, 1), atol=1e-4)
+    (other,) = previews.image_display([np.full((2, 2, 1), -0.9, np.float32)], like=dark)
+    np.testing.assert_allclose(other, 48 / 97, atol=1e-4)
+    np.testing.assert_allclose(previews.mask_display([np.array([-1.0, 0.0, 1.0])]), [[0, 0.5, 1]])
+
+
+def test_the_legend_of_a_preview_has_each_class_in_its_colour():
+    plane = np.zeros((4, 4, 2))
+    figure = previews.preview_figure([("patch 1", [plane])], ["image"], ("golgi", "nuclei"))
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["golgi", "nuclei"]
+    assert [patch.get_facecolor()[:3] for patch in legend.get_patches()] == [(1, 0, 1), (0, 1, 0)]

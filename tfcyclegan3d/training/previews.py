@@ -8,14 +8,18 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
-from tfcyclegan3d.colours import composite
+from tfcyclegan3d import preprocessing
+from tfcyclegan3d.colours import composite, picture_colours
+
+SHOWN_PERCENTILES = (2, 99)  # Of the planes shown, which become black and full colour.
 
 
 def preview_figure(
     rows: list[tuple[str, list[np.ndarray]]], titles: list[str], class_names: Sequence[str], footer: str = ""
 ) -> Figure:
-    """Draw rows of planes.
+    """Draw rows of planes above a legend of the classes' colours.
 
     Parameters
     ----------
@@ -28,7 +32,7 @@ def preview_figure(
     footer : str
         Below the whole.
     """
-    figure = Figure(figsize=(2.3 * len(titles) + 0.4, 2.3 * len(rows) + 0.7), layout="constrained")
+    figure = Figure(figsize=(2.3 * len(titles) + 0.4, 2.3 * len(rows) + 1), layout="constrained")
     axes = figure.subplots(len(rows), len(titles), squeeze=False)
     for row, (label, planes) in zip(axes, rows, strict=True):
         for axis, plane in zip(row, planes, strict=True):
@@ -37,14 +41,29 @@ def preview_figure(
         row[0].set_ylabel(label)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=10)
+    colours = picture_colours(class_names)
+    legend = [Patch(facecolor=c, edgecolor="black", label=name) for name, c in zip(class_names, colours, strict=True)]
+    figure.legend(handles=legend, loc="outside lower right", ncols=len(legend), frameon=False)
     if footer:
         figure.supxlabel(footer, fontsize=8)
     return figure
 
 
 def middle_plane(patch: np.ndarray) -> np.ndarray:
-    """Return the middle Z plane of a patch (ZYXC in [-1, 1]) as YXC in [0, 1]."""
-    return np.clip((np.asarray(patch[patch.shape[0] // 2], dtype=np.float32) + 1) / 2, 0, 1)
+    """Return the middle Z plane of a patch, ZYXC, as YXC float32."""
+    return np.asarray(patch[patch.shape[0] // 2], dtype=np.float32)
+
+
+def mask_display(planes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Bring planes of masks (YXC in [-1, 1]) to [0, 1]."""
+    return [np.clip((plane + 1) / 2, 0, 1) for plane in planes]
+
+
+def image_display(planes: Sequence[np.ndarray], like: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Bring planes of images (YXC) to [0, 1], each channel by the same percentiles of the planes of ``like``."""
+    values = np.concatenate([plane.reshape(-1, plane.shape[-1]) for plane in like])
+    bounds = preprocessing.stretch_bounds(values, SHOWN_PERCENTILES)
+    return [(preprocessing.stretch(plane, bounds) + 1) / 2 for plane in planes]
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 110) -> None:

@@ -138,16 +138,38 @@ class CycleGANTrainer:
     def preview(self, footer: str):
         """Draw a few fixed patches: image, mask, reconstruction; mask, image, reconstruction."""
         to_mask, to_image = self.exported()
-        rows = []
-        images = np.stack([self._sources["images"].draw(PROBE_INDEX + i)[0] for i in range(N_PREVIEWS)])
+        images, crops = zip(*(self._image_to_show(i) for i in range(N_PREVIEWS)), strict=True)
+        images = np.stack(images)
         masks = np.stack([self._sources["masks"].draw(PROBE_INDEX + i)[0] for i in range(N_PREVIEWS)])
         fake_masks, fake_images = to_mask.predict_on_batch(images), to_image.predict_on_batch(masks)
         cycled_images, cycled_masks = to_image.predict_on_batch(fake_masks), to_mask.predict_on_batch(fake_images)
-        for i in range(N_PREVIEWS):
-            six = (images[i], fake_masks[i], cycled_images[i], masks[i], fake_images[i], cycled_masks[i])
-            rows.append((f"patch {i + 1}", [previews.middle_plane(patch) for patch in six]))
+        whole = [...] * N_PREVIEWS
+        shown = ((images, crops), (fake_masks, crops), (cycled_images, crops))
+        shown += ((masks, whole), (fake_images, whole), (cycled_masks, whole))
+        columns = [
+            [previews.middle_plane(patch[crop]) for patch, crop in zip(several, places, strict=True)]
+            for several, places in shown
+        ]
+        columns = [
+            previews.mask_display(planes) if k % 2 else previews.image_display(planes, like=columns[0])
+            for k, planes in enumerate(columns)
+        ]
+        rows = [(f"patch {i + 1}", list(planes)) for i, planes in enumerate(zip(*columns, strict=True))]
         titles = ["image", "predicted mask", "image again", "synthetic mask", "image made of it", "mask again"]
         return previews.preview_figure(rows, titles, self.config.classes, footer)
+
+    def _image_to_show(self, i: int) -> tuple[np.ndarray, tuple[slice, ...]]:
+        """Return a fixed patch of an image as it lies in the stack, and where in it there is no reflection."""
+        patch_shape = self.config.training.patch_shape
+        image = self._prepared.images[i % len(self._prepared.images)]
+        padding = tiling.padding_to(image.shape[:3], patch_shape)
+        padded = preprocessing.pad_to(image, patch_shape)
+        rng = np.random.default_rng([self.config.seed, 9, i])
+        start = [int(rng.integers(side - size + 1)) for side, size in zip(padded.shape[:3], patch_shape, strict=True)]
+        place = tuple(slice(first, first + size) for first, size in zip(start, patch_shape, strict=True))
+        # An axis is either padded to the patch's size, and starts at 0, or is not padded at all.
+        crop = tuple(slice(before, size - after) for (before, after), size in zip(padding, patch_shape, strict=True))
+        return padded[place], crop
 
     def predicted_fractions(self) -> np.ndarray:
         """Return the share of the images' patches (n, C) that the network gives to each class."""
