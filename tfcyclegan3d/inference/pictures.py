@@ -15,7 +15,9 @@ OUTLINE_OF_ONE = (1.0, 0.65, 0.0)
 
 
 def overview(volume: Volume, mask: Volume, class_names: Sequence[str], truth: Volume | None = None) -> Figure:
-    """Draw the middle plane and the maximum projection of a stack beside its mask.
+    """Draw the fullest plane and the mean along Z of a stack beside its mask.
+
+    A maximum projection would show a dense stack as one bright area, and its mask as full.
 
     Parameters
     ----------
@@ -33,11 +35,11 @@ def overview(volume: Volume, mask: Volume, class_names: Sequence[str], truth: Vo
     middle = _fullest_plane(mask.array)
     figure = Figure(figsize=(4 * (2 + len(masks)), 8.4), layout="constrained")
     axes = figure.subplots(2, 2 + len(masks), squeeze=False)
-    views = {f"plane z = {middle}": lambda array: array[middle], "maximum projection": lambda array: array.max(axis=0)}
+    views = {f"plane z = {middle}": lambda array: array[middle], "mean along z": _mean_along_z}
     for row, (title, view) in zip(axes, views.items(), strict=True):
         _show(row[0], composite(view(shown), class_names), f"{volume.name}: {title}")
         _show(row[1], composite(view(shown), class_names), "outlines of the mask")
-        _outline(row[1], view(mask.array > 0), class_names)
+        _outline(row[1], view(mask.array > 0) > 0, class_names)
         for axis, (name, one) in zip(row[2:], masks.items(), strict=True):
             _show(axis, composite(view(one.array > 0), class_names), name)
     if volume.voxel_size_um is not None:
@@ -58,6 +60,12 @@ def _fullest_plane(mask: np.ndarray) -> int:
     """Return the plane that shows most: the one with the most objects, or the middle one where there is none."""
     covered = (mask > 0).sum(axis=(1, 2, 3))
     return int(covered.argmax()) if covered.any() else mask.shape[0] // 2
+
+
+def _mean_along_z(array: np.ndarray) -> np.ndarray:
+    """Return the mean along Z (YXC), each channel stretched so that its greatest value is 1."""
+    mean = array.mean(axis=0, dtype=np.float64)
+    return mean / np.maximum(mean.max(axis=(0, 1)), 1e-12)
 
 
 def _show(axis: Axes, picture: np.ndarray, title: str) -> None:
