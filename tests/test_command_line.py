@@ -1,5 +1,6 @@
 """What a user types: help without TensorFlow, one line for a mistake and nothing left behind, and the whole way."""
 
+import base64
 import json
 import os
 import shutil
@@ -660,3 +661,8 @@ def test_the_demo_trains_and_scores_a_stack_it_held_out_beside_otsu(eagerly, her
     printed = capsys.readouterr().out
     assert "cyclegan" in printed
     assert "held_out.png" in printed
+    page = (here / "run" / "report.html").read_text()
+    assert base64.b64encode((made / "held_out.png").read_bytes()).decode() in page
+    for line in printed.splitlines()[:7]:
+        assert f"{line}\n" in page or f"{line}</pre>" in page
+    assert page.count("A stack held out") == page.count("</html>") == 1

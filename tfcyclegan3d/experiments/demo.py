@@ -16,6 +16,7 @@ from tfcyclegan3d.progress import progress_bar
 from tfcyclegan3d.synthesis.simulation import SimulatedStack, simulate_stack
 from tfcyclegan3d.thresholding import otsu_mask
 from tfcyclegan3d.training.loop import FINISHED
+from tfcyclegan3d.training.report import add_held_out
 from tfcyclegan3d.training.run import Run, train
 from tfcyclegan3d.training.run_folder import RunFolder
 from tfcyclegan3d.volumes import Volume, write_volume
@@ -116,4 +117,6 @@ def run_demo(
     picture = folder / "held_out.png"
     with errors.writing(picture):
         overview(held_out.image, mask, run.config.classes, held_out.truth).savefig(picture, dpi=110)
-    return Demo(run, scores, picture)
+    demo = Demo(run, scores, picture)
+    add_held_out(output, demo.table, picture)
+    return demo

@@ -15,6 +15,7 @@ from tfcyclegan3d.training.run_folder import RunFolder, whole
 
 # Okabe and Ito's colours, which the colour-blind tell apart (jfly.uni-koeln.de/color).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
+END = "</body></html>\n"
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}
 img{max-width:100%}table{border-collapse:collapse}td,th{border-bottom:1px solid #ddd;padding:.25em 1em .25em 0;
 text-align:left;vertical-align:top}code{background:#f4f4f4;padding:.1em .3em}
@@ -77,11 +78,23 @@ def write_report(run: RunFolder, manifest: Mapping[str, Any], notes: Sequence[st
     )
     text = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(run.path.name)}</title>'
-        f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+        f"<style>{STYLE}</style></head><body>{''.join(parts)}{END}"
     )
     with whole(run.path / "report.html") as unfinished:
         unfinished.write_text(text, encoding="utf-8")
     return run.path / "report.html"
+
+
+def add_held_out(run: Path, table: str, picture: Path) -> None:
+    """Put the scores of a held-out stack, as aligned text, and its picture (PNG) at the end of a run's report."""
+    text = (run / "report.html").read_text(encoding="utf-8")
+    section = (
+        f"<h2>A stack held out</h2><pre>{html.escape(table)}</pre>"
+        "<p>The stack, the outlines of its mask, the mask, and the truth, which took no part in the training.</p>"
+        + _embedded(picture.read_bytes(), "the held-out stack, its mask and its truth")
+    )
+    with whole(run / "report.html") as unfinished:
+        unfinished.write_text(text.replace(END, section + END), encoding="utf-8")
 
 
 def _table(entries: Mapping[str, object]) -> str:
