@@ -12,6 +12,9 @@ from tfcyclegan3d.synthesis.prior_values import Triple
 from tfcyclegan3d.synthesis.scene import Scene
 from tfcyclegan3d.volumes import Volume
 
+# Multiples of the golden section, less whole numbers, spread evenly: neighbours in number differ most.
+GOLDEN = 0.618034
+
 
 def draw_masks(scenes: Sequence[tuple[str, Scene, Triple | None]]) -> Figure:
     """Draw each mask's maximum projection along Z above its middle plane.
@@ -60,12 +63,13 @@ def draw_beside(volume: Volume, scene: Scene) -> Figure:
 
 
 def _views_of_scene(scene: Scene, plane: int) -> dict[str, np.ndarray]:
-    """Return two views (YXC) without painting the volume."""
-    projection = np.zeros((*scene.shape[1:], len(scene.class_names)), np.uint8)
+    """Return two views (YXC in [0, 1]) without painting the volume; objects over each other differ in shade."""
+    projection = np.zeros((*scene.shape[1:], len(scene.class_names)), np.float32)
     for one in scene.placed:
         _, y, x = one.corner
-        projection[y : y + one.box[1], x : x + one.box[2], one.channel] |= one.inside.any(axis=0)
-    return {"maximum projection": projection, f"plane z = {plane}": scene.mask(slice(plane, plane + 1))[0]}
+        here = projection[y : y + one.box[1], x : x + one.box[2], one.channel]
+        here[one.inside.any(axis=0)] = 0.4 + 0.6 * (one.drawn.number * GOLDEN % 1)
+    return {"projection": projection, f"plane z = {plane}": scene.mask(slice(plane, plane + 1))[0]}
 
 
 def _show_column(

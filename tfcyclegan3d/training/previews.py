@@ -8,10 +8,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from tfcyclegan3d import preprocessing
-from tfcyclegan3d.colours import composite, picture_colours
+from tfcyclegan3d import panels, preprocessing
 
 SHOWN_PERCENTILES = (2, 99)  # Of the planes shown, which become black and full colour.
 
@@ -36,14 +34,11 @@ def preview_figure(
     axes = figure.subplots(len(rows), len(titles), squeeze=False)
     for row, (label, planes) in zip(axes, rows, strict=True):
         for axis, plane in zip(row, planes, strict=True):
-            axis.imshow(composite(plane, class_names), interpolation="nearest")
-            axis.set(xticks=[], yticks=[])
+            panels.show(axis, plane, class_names)
         row[0].set_ylabel(label)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=10)
-    colours = picture_colours(class_names)
-    legend = [Patch(facecolor=c, edgecolor="black", label=name) for name, c in zip(class_names, colours, strict=True)]
-    figure.legend(handles=legend, loc="outside lower right", ncols=len(legend), frameon=False)
+    panels.legend(figure, class_names)
     if footer:
         figure.supxlabel(footer, fontsize=8)
     return figure
