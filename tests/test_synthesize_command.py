@@ -1,9 +1,14 @@
+import json
+
 import numpy as np
 import pytest
 
+from tfcyclegan3d import errors
 from tfcyclegan3d.cli import main as command_line
+from tfcyclegan3d.synthesis.fitting import fit_prior
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, prior_for
 from tfcyclegan3d.synthesis.prior_file import load_prior, save_prior
+from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
 
@@ -120,3 +125,81 @@ def test_an_option_that_cannot_be_parsed_ends_with_status_two(synthesize, tmp_pa
     with pytest.raises(SystemExit) as stopped:
         synthesize(*arguments, "-o", tmp_path / "out")
     assert stopped.value.code == 2
+
+
+# Fitting
+
+
+@pytest.fixture(scope="module")
+def stack_of_balls(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("balls")
+    stack = simulate_stack((40, 110, 110), prior_for({"nuclei": 12.0}, 0.08), seed=3)
+    write_volume(folder / "balls.tif", Volume(stack.image.array, (0.5, 0.5, 0.5)))
+    return folder / "balls.tif", stack.truth.table
+
+
+def test_a_fit_says_what_it_found_and_draws_it(synthesize, tmp_path, capsys, stack_of_balls):
+    path, table = stack_of_balls
+    assert synthesize("--like", path, "--fit", "-o", tmp_path / "out", "--quiet") == 0
+    found = json.loads((tmp_path / "out" / "fit.json").read_text())["nuclei"]
+    diameters = [2 * np.prod(one.semi_axes) ** (1 / 3) for one in table]
+    assert found["unit"] == "um"
+    assert found["diameter"] == pytest.approx(0.5 * np.median(diameters), rel=0.15)
+    assert found["counts"][0] == pytest.approx(len(table), rel=0.25)
+    assert found["per_mm3"] == pytest.approx(found["counts"][0] / (40 * 110 * 110 * 0.125) * 1e9)
+    prior = load_prior(tmp_path / "out" / "prior.yaml")
+    assert prior.unit == "um"
+    mask = read_volume(tmp_path / "out" / "mask_000.tif")
+    assert (mask.array > 0).mean() == pytest.approx(found["fill_fraction"], rel=0.25)
+    assert (tmp_path / "out" / "beside_000.png").read_bytes().startswith(b"\x89PNG")
+    said = capsys.readouterr().out
+    assert f"nuclei: diameter {found['diameter']:.3g} um" in said
+    assert f"# nuclei: diameter {found['diameter']:.3g} um" in (tmp_path / "out" / "prior.yaml").read_text()
+
+
+def test_a_diameter_that_is_known_is_believed(stack_of_balls):
+    fit = fit_prior([read_volume(stack_of_balls[0])], diameters={"nuclei": "9um"})
+    assert fit.classes[0].diameter == pytest.approx(9.0)
+    assert any("looks like a diameter of" in doubt for doubt in fit.classes[0].doubts)
+
+
+def test_pairs_are_found_where_objects_lie_by_each_other_and_only_there():
+    stack = simulate_stack((48, 200, 200), seed=6)
+    golgi, nuclei = fit_prior([stack.image]).prior.objects
+    assert (golgi.shape, nuclei.anchor) == ("sphere", "golgi")
+    assert 3 < nuclei.offset[0][1] < 10
+    alone = simulate_stack((48, 200, 200), prior_for({"golgi": 12.0, "nuclei": 16.0}, 0.05), seed=6)
+    assert all(one.anchor is None for one in fit_prior([alone.image]).prior.objects)
+
+
+def test_a_stack_without_objects_asks_for_their_diameter():
+    noise = np.random.default_rng(0).poisson(100, (20, 40, 40)).astype(np.uint16)
+    noise[0, 0, 0] = 60000  # What a threshold leaves is one voxel.
+    with pytest.raises(errors.OptionError, match="no nuclei were found"):
+        fit_prior([Volume(noise)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--shape", "8,30,30", "--fit"), "--fit"),
+        (("--shape", "8,30,30", "--workers", "0"), "--workers"),
+        (("--shape", "8,30,30", "--object-diameter", "nuclei"), "--object-diameter"),
+        (("--like", "{one}", "--voxel-size", "1,1,1"), "--voxel-size"),
+        (("--like", "{one}", "--fit", "--prior", "{two}"), "--prior"),
+        (("--like", "{one}", "--prior", "{two}"), "1 channel, but the prior draws 2 classes"),
+        (("--like", "{one}", "--fit", "--classes", "golgi,nuclei"), "1 channel"),
+        (("--like", "{one}", "--channels", "1"), "channels [1]"),
+        (("--shape", "8,30,30", "--prior", "{um}"), "voxel size is not known"),
+    ],
+)
+def test_a_mistake_about_what_to_draw_is_one_line(synthesize, tmp_path, capsys, arguments, said):
+    write_volume(tmp_path / "one.tif", Volume(np.arange(12 * 40 * 50).reshape(12, 40, 50) % 251))
+    save_prior(prior_for({"a": 4, "b": 5}, 0.1), tmp_path / "two.json")
+    save_prior(prior_for({"a": 4}, 0.1, unit="um"), tmp_path / "um.yaml")
+    files = {"one": tmp_path / "one.tif", "two": tmp_path / "two.json", "um": tmp_path / "um.yaml"}
+    assert synthesize(*(text.format(**files) for text in arguments), "-o", tmp_path / "out", "--quiet") == 2
+    message = capsys.readouterr().err
+    assert said in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tfcyclegan3d.cli.arguments import names, object_diameters, shape, voxel_size
+from tfcyclegan3d.cli.arguments import add_reading_arguments, names, object_diameters, shape, voxel_size
 
 if TYPE_CHECKING:
     from tfcyclegan3d.synthesis.fitting import PriorFit
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,NAME",
         help="classes to draw, in the order of the channels (all of the prior if not given)",
     )
-    parser.add_argument("--axes", help="order of the --like files' dimensions, for example YXZC, if they do not say")
+    add_reading_arguments(parser)
     parser.add_argument(
         "--workers", type=int, metavar="N", help="threads to draw with (one a processor if not given); changes no mask"
     )
@@ -155,7 +155,7 @@ def _grids(options: argparse.Namespace) -> tuple[list[Grid], Volume | None]:
         return [Grid(options.shape, options.voxel_size)] * (options.count or 1), None
     grids, first = [], None
     for path in volumes.find_stacks(options.like):
-        stack = volumes.read_volume(path, options.axes)
+        stack = volumes.read_volume(path, options.axes, options.channels)
         first = first or stack
         grids.append(Grid(stack.shape, stack.voxel_size_um))
     return grids, first
@@ -192,7 +192,7 @@ def _fit(options: argparse.Namespace, known: dict[str, str]) -> PriorFit:
     from tfcyclegan3d import volumes
     from tfcyclegan3d.synthesis.fitting import fit_prior
 
-    stacks = [volumes.read_volume(path, options.axes) for path in volumes.find_stacks(options.like)]
+    stacks = [volumes.read_volume(path, options.axes, options.channels) for path in volumes.find_stacks(options.like)]
     for stack in stacks:
         volumes.check_image(stack)
     return fit_prior(stacks, options.classes, known)
@@ -213,7 +213,7 @@ def _save_fit(fit: PriorFit, scenes: Sequence[Scene], options: argparse.Namespac
 
     (folder / "fit.json").write_text(json.dumps(fit.to_dict(), indent=2) + "\n", encoding="utf-8")
     for index, (path, scene) in enumerate(zip(volumes.find_stacks(options.like), scenes, strict=False)):
-        stack = volumes.read_volume(path, options.axes)
+        stack = volumes.read_volume(path, options.axes, options.channels)
         draw_beside(stack, scene).savefig(folder / f"beside_{index:03d}.png", dpi=100)
 
 

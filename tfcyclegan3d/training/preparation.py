@@ -91,14 +91,20 @@ def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Co
     for image in images:
         check_image(image)
     notes: list[str] = []
-    classes = classes_of(images[0]) if config.classes is None else config.classes
+    given = Prior.from_dict(config.synthesis.prior) if config.synthesis.prior is not None and not masks else None
+    classes = config.classes or (given.class_names if given is not None else classes_of(images[0]))
     for volume in [*images, *(masks or [])]:
         if volume.n_channels != len(classes):
             raise errors.ChannelError(
                 volume.name, volume.n_channels, f"but the classes are {len(classes)}: {', '.join(classes)}"
             )
     config = dataclasses.replace(config, classes=classes, losses=_with_class_weights(config, classes))
-    prior = None if masks else _prior(config, images, notes)
+    prior = None if masks else given or _fitting_prior(config, images, notes)
+    if given is not None and given.class_names != classes:
+        raise errors.PriorError(
+            f"it draws {', '.join(given.class_names)}, but the classes are {', '.join(classes)}",
+            "name the same classes in the same order with --classes",
+        )
     voxel_size = voxel_aspect(images[0]) if prior is None else prior.voxel_size(images[0].voxel_size_um)
     if prior is not None:
         prior.check_fits(np.max([image.shape for image in images], axis=0).tolist(), voxel_size)
@@ -166,17 +172,9 @@ def _with_foreground_weights(config: Config, objects: Sequence[CoarseObjects]) -
     return dataclasses.replace(config.losses, foreground_weights=weights)
 
 
-def _prior(config: Config, images: Sequence[Volume], notes: list[str]) -> Prior:
-    """Return what to draw: as given, the paper's, from the diameters, or fitted to the stacks."""
+def _fitting_prior(config: Config, images: Sequence[Volume], notes: list[str]) -> Prior:
+    """Return what to draw where no prior is given: the paper's, from the diameters, or fitted to the stacks."""
     classes = config.classes
-    if config.synthesis.prior is not None:
-        prior = Prior.from_dict(config.synthesis.prior)
-        if prior.class_names != classes:
-            raise errors.PriorError(
-                f"it draws {', '.join(prior.class_names)}, but the classes are {', '.join(classes)}",
-                "name the same classes in the same order with --classes",
-            )
-        return prior
     diameters = _diameters(config, images[0])
     if not diameters and not config.synthesis.fill_from_stack and classes == NUCLEI_AND_GOLGI.class_names:
         notes.append(
