@@ -56,12 +56,13 @@ def table_of_simulated() -> None:
 
 
 def table_of_images(
-    paths: Sequence[Path], axes: str | None, classes: Sequence[str] | None, folder: Path | None
+    paths: Sequence[Path], axes: str | None, voxel_size: str | None, classes: Sequence[str] | None, folder: Path | None
 ) -> None:
     """Print what is found in each stack, and write it beside masks drawn from its fit."""
     print("| stack | found |\n| --- | --- |")
+    size = tuple(float(side) for side in voxel_size.split(",")) if voxel_size else None
     for path in paths:
-        volume = read_volume(path, axes)
+        volume = read_volume(path, axes, voxel_size_um=size)
         fit = fit_prior([volume], classes or classes_of(volume))
         print(f"| {volume.name} | {'<br>'.join(fit.lines)} |", flush=True)
         if folder is not None:
@@ -75,12 +76,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", nargs="+", type=Path, help="stacks of one's own, in place of simulated ones")
     parser.add_argument("--axes", help="of the stacks, where they do not say")
+    parser.add_argument("--voxel-size", help="of the stacks in um, as 1.0,0.5,0.5, where they do not say")
     parser.add_argument("--classes", help="of their channels, as golgi,nuclei")
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each")
     options = parser.parse_args()
     if options.images:
         classes = options.classes.split(",") if options.classes else None
-        table_of_images(options.images, options.axes, classes, options.pictures)
+        table_of_images(options.images, options.axes, options.voxel_size, classes, options.pictures)
     else:
         table_of_simulated()
 

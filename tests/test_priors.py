@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.synthesis.masks import synthesize_masks
 from tfcyclegan3d.synthesis.object_prior import ObjectPrior
 from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, Prior, classes_of, prior_for
 from tfcyclegan3d.synthesis.prior_file import load_prior, save_prior
@@ -187,3 +189,11 @@ def test_a_file_that_is_no_prior_is_refused(name, text, tmp_path):
 def test_a_prior_file_that_is_not_there_is_named():
     with pytest.raises(errors.FileMissingError, match=r"nowhere\.json"):
         load_prior("nowhere.json")
+
+
+def test_the_example_of_the_guide_can_be_drawn(tmp_path):
+    guide = (Path(__file__).parent.parent / "docs" / "synthetic-masks.md").read_text(encoding="utf-8")
+    (tmp_path / "prior.yaml").write_text(guide.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    prior = load_prior(tmp_path / "prior.yaml")
+    masks = synthesize_masks((40, 120, 120), prior, seed=1, voxel_size_um=(1.0, 0.5, 0.5))
+    assert {one.class_name for one in masks.table} == {"golgi", "nuclei"}

@@ -157,6 +157,13 @@ def test_a_fit_says_what_it_found_and_draws_it(synthesize, tmp_path, capsys, sta
     assert f"# nuclei: diameter {found['diameter']:.3g} um" in (tmp_path / "out" / "prior.yaml").read_text()
 
 
+def test_a_voxel_size_given_wins_over_that_of_the_file(synthesize, tmp_path, stack_of_balls):
+    arguments = ("--like", stack_of_balls[0], "--voxel-size", "2,2,2", "--fit", "-o", tmp_path / "out", "--quiet")
+    assert synthesize(*arguments) == 0
+    assert read_volume(tmp_path / "out" / "mask_000.tif").voxel_size_um == (2.0, 2.0, 2.0)
+    assert json.loads((tmp_path / "out" / "fit.json").read_text())["nuclei"]["diameter"] == pytest.approx(24, rel=0.2)
+
+
 def test_a_diameter_that_is_known_is_believed(stack_of_balls):
     fit = fit_prior([read_volume(stack_of_balls[0])], diameters={"nuclei": "9um"})
     assert fit.classes[0].diameter == pytest.approx(9.0)
@@ -185,7 +192,6 @@ def test_a_stack_without_objects_asks_for_their_diameter():
         (("--shape", "8,30,30", "--fit"), "--fit"),
         (("--shape", "8,30,30", "--workers", "0"), "--workers"),
         (("--shape", "8,30,30", "--object-diameter", "nuclei"), "--object-diameter"),
-        (("--like", "{one}", "--voxel-size", "1,1,1"), "--voxel-size"),
         (("--like", "{one}", "--fit", "--prior", "{two}"), "--prior"),
         (("--like", "{one}", "--prior", "{two}"), "1 channel, but the prior draws 2 classes"),
         (("--like", "{one}", "--fit", "--classes", "golgi,nuclei"), "1 channel"),

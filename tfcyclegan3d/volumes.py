@@ -91,7 +91,12 @@ class Volume:
         return Volume(self.array[..., wanted], self.voxel_size_um, self.name)
 
 
-def read_volume(path: str | Path, axes: str | None = None, channels: Sequence[int] | None = None) -> Volume:
+def read_volume(
+    path: str | Path,
+    axes: str | None = None,
+    channels: Sequence[int] | None = None,
+    voxel_size_um: tuple[float, float, float] | None = None,
+) -> Volume:
     """Read a TIFF stack: plain, BigTIFF, ImageJ or OME-TIFF, compressed or not.
 
     Parameters
@@ -103,6 +108,8 @@ def read_volume(path: str | Path, axes: str | None = None, channels: Sequence[in
         file says. Without it, the file's own axes are taken; three unnamed dimensions are ZYX.
     channels : sequence of int, optional
         The channels to keep, in this order, counted from 0; all of them if not given.
+    voxel_size_um : (z, y, x), optional
+        In micrometres; wins over what the file says.
 
     Returns
     -------
@@ -126,7 +133,7 @@ def read_volume(path: str | Path, axes: str | None = None, channels: Sequence[in
             path, f"holds values of type {stored.array.dtype}", "save it as 8-bit, 16-bit or 32-bit float"
         )
     _check_values(stored.array, path)
-    volume = Volume(stored.array, stored.voxel_size_um, stack_name(Path(path)))
+    volume = Volume(stored.array, voxel_size_um or stored.voxel_size_um, stack_name(Path(path)))
     return volume if channels is None else volume.select_channels(channels)
 
 

@@ -70,6 +70,12 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N,N",
         help="channels to use, counted from 0, one for each class in its order (all if not given)",
     )
+    parser.add_argument(
+        "--voxel-size",
+        type=voxel_size,
+        metavar="Z,Y,X",
+        help="of the stacks in um, where the files do not say it, or say it wrongly",
+    )
 
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:

@@ -64,7 +64,7 @@ def _segment(options: argparse.Namespace, names: dict[Path, str], folder: Path):
     threshold = model.config.inference.threshold if options.threshold is None else options.threshold
     colours = stack_colours(model.classes)
     for path, name in names.items():
-        volume = read_volume(path, options.axes, options.channels)
+        volume = read_volume(path, options.axes, options.channels, options.voxel_size)
         model.check(volume)  # Before there is a bar on stderr, where an error is one line.
         with progress_bar(name, not options.quiet) as on_progress:
             probabilities = model.predict(volume, lambda done, total, move=on_progress: move(done, total, "tiles"))

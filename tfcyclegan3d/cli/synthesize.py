@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tfcyclegan3d.cli.arguments import add_reading_arguments, names, object_diameters, shape, voxel_size
+from tfcyclegan3d.cli.arguments import add_reading_arguments, names, object_diameters, shape
 
 if TYPE_CHECKING:
     from tfcyclegan3d.synthesis.fitting import PriorFit
@@ -52,9 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     grid.add_argument("--shape", type=shape, metavar="Z,Y,X", help="draw masks of this shape, in voxels")
     parser.add_argument("--count", type=int, metavar="N", help="number of masks, with --shape (1 if not given)")
-    parser.add_argument(
-        "--voxel-size", type=voxel_size, metavar="Z,Y,X", help="of the masks in um, where --shape is given"
-    )
     what = parser.add_argument_group("what to draw (without any: the paper's Golgi and nuclei, nuclei for one channel)")
     what.add_argument(
         "--prior",
@@ -138,8 +135,6 @@ def _check(options: argparse.Namespace) -> None:
         raise errors.OptionError("--count", options.count, "leave it out with --like, which draws one mask a stack")
     if options.count is not None and options.count < 1:
         raise errors.OptionError("--count", options.count, "give at least 1")
-    if options.voxel_size is not None and options.like is not None:
-        raise errors.OptionError("--voxel-size", options.voxel_size, "leave it out with --like: each stack has its own")
     if options.fit and options.like is None:
         raise errors.OptionError("--fit", options.shape, "give the stacks to fit to with --like, in place of --shape")
     if options.prior is not None and (options.fit or options.object_diameter):
@@ -155,7 +150,7 @@ def _grids(options: argparse.Namespace) -> tuple[list[Grid], Volume | None]:
         return [Grid(options.shape, options.voxel_size)] * (options.count or 1), None
     grids, first = [], None
     for path in volumes.find_stacks(options.like):
-        stack = volumes.read_volume(path, options.axes, options.channels)
+        stack = volumes.read_volume(path, options.axes, options.channels, options.voxel_size)
         first = first or stack
         grids.append(Grid(stack.shape, stack.voxel_size_um))
     return grids, first
@@ -192,7 +187,10 @@ def _fit(options: argparse.Namespace, known: dict[str, str]) -> PriorFit:
     from tfcyclegan3d import volumes
     from tfcyclegan3d.synthesis.fitting import fit_prior
 
-    stacks = [volumes.read_volume(path, options.axes, options.channels) for path in volumes.find_stacks(options.like)]
+    stacks = [
+        volumes.read_volume(path, options.axes, options.channels, options.voxel_size)
+        for path in volumes.find_stacks(options.like)
+    ]
     for stack in stacks:
         volumes.check_image(stack)
     return fit_prior(stacks, options.classes, known)
@@ -213,7 +211,7 @@ def _save_fit(fit: PriorFit, scenes: Sequence[Scene], options: argparse.Namespac
 
     (folder / "fit.json").write_text(json.dumps(fit.to_dict(), indent=2) + "\n", encoding="utf-8")
     for index, (path, scene) in enumerate(zip(volumes.find_stacks(options.like), scenes, strict=False)):
-        stack = volumes.read_volume(path, options.axes, options.channels)
+        stack = volumes.read_volume(path, options.axes, options.channels, options.voxel_size)
         draw_beside(stack, scene).savefig(folder / f"beside_{index:03d}.png", dpi=100)
 
 

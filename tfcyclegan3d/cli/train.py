@@ -118,6 +118,7 @@ def _train(options: argparse.Namespace, config: Config, command: str) -> int:
         options.output,
         axes=options.axes,
         channels=options.channels,
+        voxel_size_um=options.voxel_size,
         overwrite=options.overwrite,
         resume=options.resume,
         progress=not options.quiet,

@@ -69,6 +69,7 @@ def train(
     *,
     axes: str | None = None,
     channels: Sequence[int] | None = None,
+    voxel_size_um: tuple[float, float, float] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = True,
@@ -86,7 +87,7 @@ def train(
         ``presets.fast()`` if not given.
     output : str or Path
         The run folder.
-    axes, channels
+    axes, channels, voxel_size_um
         How to read image files (see ``read_volume``); not used for masks.
     overwrite : bool
         Replace a run that is there.
@@ -111,8 +112,8 @@ def train(
     RunFolder.check(output, overwrite=overwrite, resume=resume)
     begun_with = configuration.load(output / "config.json") if resume else None
     config = config or begun_with or presets.fast()
-    image_volumes = [_volume(stack, axes, channels) for stack in _listed(images)]
-    mask_volumes = [_volume(stack, None, None) for stack in _listed(masks)] if masks is not None else None
+    image_volumes = [_volume(stack, axes, channels, voxel_size_um) for stack in _listed(images)]
+    mask_volumes = [_volume(stack) for stack in _listed(masks)] if masks is not None else None
     inputs = [_input_entry(stack) for stack in [*_listed(images), *(_listed(masks) if masks is not None else [])]]
     if resume:
         _check_same_inputs(output, inputs)
@@ -147,9 +148,14 @@ def _listed(stacks: Sequence[Stack] | Stack) -> list[Stack]:
     return [stacks] if isinstance(stacks, Volume | np.ndarray | str | Path) else list(stacks)
 
 
-def _volume(stack: Stack, axes: str | None, channels: Sequence[int] | None) -> Volume:
+def _volume(
+    stack: Stack,
+    axes: str | None = None,
+    channels: Sequence[int] | None = None,
+    voxel_size_um: tuple[float, float, float] | None = None,
+) -> Volume:
     if isinstance(stack, str | Path):
-        return read_volume(stack, axes, channels)
+        return read_volume(stack, axes, channels, voxel_size_um)
     volume = stack if isinstance(stack, Volume) else Volume(stack)
     return volume if channels is None else volume.select_channels(channels)
 
