@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfcyclegan3d import errors, volumes
-from tfcyclegan3d.volumes import Volume, check_image, describe, find_stacks, read_volume, write_volume
+from tfcyclegan3d.volumes import Volume, check_image, describe, find_stacks, read_grid, read_volume, write_volume
 
 FROM_ZYXC = {"Z": 0, "Y": 1, "X": 2, "C": 3}
 few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -703,3 +703,30 @@ def test_reading_stacks_needs_no_tensorflow():
 
     code = "import sys, tfcyclegan3d.volumes; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(volumes.__file__).parents[1]).returncode == 0
+
+
+@pytest.mark.parametrize("channels", [None, (1,), (1, 0)])
+@pytest.mark.parametrize(("axes", "shape"), [(None, (5, 2, 6, 7)), ("ZCYX", (5, 2, 6, 7)), ("YXZC", (6, 7, 5, 2))])
+def test_the_grid_is_that_of_the_stack_read_whole(tmp_path, axes, shape, channels):
+    array = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    if axes is None:
+        write_volume(tmp_path / "stack.tif", Volume(array.transpose(0, 2, 3, 1), (2.0, 0.5, 0.5)))
+    else:
+        tifffile.imwrite(tmp_path / "stack.tif", array, photometric="minisblack")
+    whole = read_volume(tmp_path / "stack.tif", axes, channels)
+    grid = read_grid(tmp_path / "stack.tif", axes, channels)
+    assert grid == (whole.shape, whole.n_channels, whole.voxel_size_um, whole.name)
+
+
+def test_a_grid_of_channels_that_are_not_there_is_an_error(tmp_path):
+    write_volume(tmp_path / "stack.tif", Volume(np.zeros((2, 3, 4, 2), np.uint8)))
+    with pytest.raises(errors.ChannelError, match="were asked for"):
+        read_grid(tmp_path / "stack.tif", None, (2,))
+
+
+def test_a_voxel_size_given_wins(tmp_path):
+    write_volume(tmp_path / "stack.tif", Volume(np.zeros((2, 3, 4, 2), np.uint8), (3.0, 1.0, 1.0)))
+    assert read_volume(tmp_path / "stack.tif", voxel_size_um=(1.0, 2.0, 2.0)).voxel_size_um == (1.0, 2.0, 2.0)
+    assert read_grid(tmp_path / "stack.tif", voxel_size_um=(1.0, 2.0, 2.0)).voxel_size_um == (1.0, 2.0, 2.0)
+    with pytest.raises(errors.UserError, match="voxel size"):
+        read_grid(tmp_path / "stack.tif", voxel_size_um=(0.0, 1.0, 1.0))

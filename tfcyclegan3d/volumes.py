@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -135,6 +135,32 @@ def read_volume(
     _check_values(stored.array, path)
     volume = Volume(stored.array, voxel_size_um or stored.voxel_size_um, stack_name(Path(path)))
     return volume if channels is None else volume.select_channels(channels)
+
+
+class Grid(NamedTuple):
+    """Where a stack's voxels lie, without its values."""
+
+    shape: tuple[int, int, int]
+    n_channels: int
+    voxel_size_um: tuple[float, float, float] | None
+    name: str
+
+
+def read_grid(
+    path: str | Path,
+    axes: str | None = None,
+    channels: Sequence[int] | None = None,
+    voxel_size_um: tuple[float, float, float] | None = None,
+) -> Grid:
+    """Return the grid of a stack from the beginning of its file, however large it is.
+
+    Parameters and errors are those of `read_volume`, but for what only the values would show.
+    """
+    stored = read_tiff(path, axes, values=False)
+    # One voxel is enough to say whether there are such channels.
+    voxel = Volume(stored.array[:1, :1, :1], voxel_size_um or stored.voxel_size_um, stack_name(Path(path)))
+    n_channels = voxel.n_channels if channels is None else voxel.select_channels(channels).n_channels
+    return Grid(stored.array.shape[:3], n_channels, voxel.voxel_size_um, voxel.name)
 
 
 def check_image(volume: Volume) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from tfcyclegan3d.cli.arguments import add_reading_arguments, names, object_diameters, shape
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tfcyclegan3d.synthesis.fitting import PriorFit
     from tfcyclegan3d.synthesis.prior import Prior
     from tfcyclegan3d.synthesis.scene import Scene
-    from tfcyclegan3d.volumes import Volume
+    from tfcyclegan3d.volumes import Grid
 
 SUMMARY = "draw synthetic masks to train on, no annotation needed"
 EXAMPLE = "tfcyclegan3d synthesize --like images/ --fit -o masks"
@@ -32,13 +32,6 @@ WRITES = (
 N_PICTURED = 4
 # Where only a diameter is known: about as full as tissue is, and as a sparse culture.
 FILL_WITHOUT_STACK = (0.05, 0.15)
-
-
-class Grid(NamedTuple):
-    """The grid of one mask."""
-
-    shape: tuple[int, int, int]
-    voxel_size_um: tuple[float, float, float] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,8 +90,8 @@ def run(options: argparse.Namespace) -> None:
     _check(options)
     lines, pictured = [], []
     with fresh_folder(options.output, options.overwrite, WRITES) as folder:
-        grids, first = _grids(options)
-        prior, fit = _prior(options, first)
+        grids = _grids(options)
+        prior, fit = _prior(options, grids[0])
         with progress_bar("drawing masks", not options.quiet) as on_progress:
             for index, grid in enumerate(grids):
                 scene = synthesize_scene(grid.shape, prior, (options.seed, index), grid.voxel_size_um, options.workers)
@@ -142,21 +135,19 @@ def _check(options: argparse.Namespace) -> None:
         raise errors.OptionError("--prior", str(options.prior), f"leave it out with {other}, which makes a prior")
 
 
-def _grids(options: argparse.Namespace) -> tuple[list[Grid], Volume | None]:
-    """Return the grids of the masks, and the first of the --like stacks."""
+def _grids(options: argparse.Namespace) -> list[Grid]:
+    """Return the grids of the masks."""
     from tfcyclegan3d import volumes
 
     if options.shape is not None:
-        return [Grid(options.shape, options.voxel_size)] * (options.count or 1), None
-    grids, first = [], None
-    for path in volumes.find_stacks(options.like):
-        stack = volumes.read_volume(path, options.axes, options.channels, options.voxel_size)
-        first = first or stack
-        grids.append(Grid(stack.shape, stack.voxel_size_um))
-    return grids, first
+        return [volumes.Grid(options.shape, 0, options.voxel_size, "")] * (options.count or 1)
+    return [
+        volumes.read_grid(path, options.axes, options.channels, options.voxel_size)
+        for path in volumes.find_stacks(options.like)
+    ]
 
 
-def _prior(options: argparse.Namespace, stack: Volume | None) -> tuple[Prior, PriorFit | None]:
+def _prior(options: argparse.Namespace, grid: Grid) -> tuple[Prior, PriorFit | None]:
     """Return what to draw, and the fit it comes from, if any."""
     from tfcyclegan3d import errors
     from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI
@@ -167,17 +158,17 @@ def _prior(options: argparse.Namespace, stack: Volume | None) -> tuple[Prior, Pr
         fit = _fit(options, known)
         return fit.prior, fit
     if known:
-        return _prior_of_diameters(options, stack, known), None
+        return _prior_of_diameters(options, grid, known), None
     if options.prior is not None:
         prior = load_prior(options.prior)
     else:
-        prior = NUCLEI if stack is not None and stack.n_channels == 1 and options.classes is None else NUCLEI_AND_GOLGI
+        prior = NUCLEI if grid.n_channels == 1 and options.classes is None else NUCLEI_AND_GOLGI
     if options.classes is not None:
         prior = prior.select(options.classes)
-    if stack is not None and stack.n_channels != len(prior.class_names) and options.classes is None:
+    if options.like and grid.n_channels != len(prior.class_names) and options.classes is None:
         raise errors.ChannelError(
-            stack.name,
-            stack.n_channels,
+            grid.name,
+            grid.n_channels,
             f"but the prior draws {len(prior.class_names)} classes ({', '.join(prior.class_names)})",
         )
     return prior, None
@@ -196,10 +187,10 @@ def _fit(options: argparse.Namespace, known: dict[str, str]) -> PriorFit:
     return fit_prior(stacks, options.classes, known)
 
 
-def _prior_of_diameters(options: argparse.Namespace, stack: Volume | None, known: dict[str, str]) -> Prior:
+def _prior_of_diameters(options: argparse.Namespace, grid: Grid, known: dict[str, str]) -> Prior:
     from tfcyclegan3d.synthesis.diameters import diameter_in_voxels, prior_of_diameters
 
-    size = stack.voxel_size_um if stack is not None else options.voxel_size
+    size = grid.voxel_size_um
     diameters = {name: diameter_in_voxels(name, value, size) for name, value in known.items()}
     prior = prior_of_diameters(diameters, dict.fromkeys(known, FILL_WITHOUT_STACK), size)
     return prior if options.classes is None else prior.select(options.classes)

@@ -52,7 +52,7 @@ class StoredStack:
     voxel_size_um: tuple[float, float, float] | None
 
 
-def read_tiff(path: str | Path, axes: str | None = None) -> StoredStack:
+def read_tiff(path: str | Path, axes: str | None = None, *, values: bool = True) -> StoredStack:
     """Read the one image stack of a TIFF, BigTIFF, ImageJ or OME-TIFF file, compressed or not.
 
     Parameters
@@ -61,6 +61,8 @@ def read_tiff(path: str | Path, axes: str | None = None) -> StoredStack:
         The file.
     axes : str, optional
         One letter per stored dimension (see `tfcyclegan3d.tiff.axes.from_user`); wins over what the file says.
+    values : bool
+        False leaves the values unread, for their shape alone: the array is nought everywhere and takes no memory.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def read_tiff(path: str | Path, axes: str | None = None) -> StoredStack:
             raise errors.UnreadableFileError(path, "it is a folder")
         _refuse_other_formats(path)
         with _silent_tifffile(), tifffile.TiffFile(path) as tif:
-            return _read(path, tif, axes)
+            return _read(path, tif, axes, values)
     except (errors.UserError, MemoryError):
         raise
     # tifffile and the codecs raise whatever a damaged file leads them to: struct.error, KeyError, codec errors.
@@ -100,7 +102,7 @@ def _refuse_other_formats(path: Path) -> None:
         raise errors.UnreadableFileError(path, f"it is {kind}", CONVERT)
 
 
-def _read(path: Path, tif: tifffile.TiffFile, axes: str | None) -> StoredStack:
+def _read(path: Path, tif: tifffile.TiffFile, axes: str | None, values: bool) -> StoredStack:
     check_chain(tif)
     series = _one_series(path, tif)
     check_series(tif, series)
@@ -111,10 +113,15 @@ def _read(path: Path, tif: tifffile.TiffFile, axes: str | None) -> StoredStack:
         letters, shape_read = tiff_axes.from_file(path, stored, shape, full, full_shape), full_shape
     else:
         letters, shape_read = tiff_axes.from_user(path, axes, stored, shape, full)
-    array = series.asarray()
-    array = array.astype(array.dtype.newbyteorder("="), copy=False).reshape(shape_read)
+    if values:
+        array = series.asarray()
+        array = array.astype(array.dtype.newbyteorder("="), copy=False).reshape(shape_read)
+        array = tiff_axes.to_zyxc(array, letters)
+    else:
+        sides = dict(zip(letters, shape_read, strict=True))
+        array = np.broadcast_to(np.zeros((), series.dtype), [sides.get(letter, 1) for letter in "ZYXC"])
     size = voxel_size_um(tif) if axes is None or _keeps_plane(stored, shape, letters, shape_read) else None
-    return StoredStack(tiff_axes.to_zyxc(array, letters), stored, shape, size)
+    return StoredStack(array, stored, shape, size)
 
 
 def _one_series(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
