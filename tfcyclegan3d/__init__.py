@@ -17,16 +17,20 @@ if TYPE_CHECKING:
     from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
     from tfcyclegan3d.synthesis.fitting import PriorFit, fit_prior
     from tfcyclegan3d.synthesis.masks import SyntheticMasks, synthesize_masks
+    from tfcyclegan3d.synthesis.microscope import Microscope
+    from tfcyclegan3d.synthesis.microscope_file import load_microscope, save_microscope
     from tfcyclegan3d.synthesis.object_prior import ObjectPrior
     from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, Prior, prior_for
     from tfcyclegan3d.synthesis.prior_file import load_prior, save_prior
-    from tfcyclegan3d.synthesis.simulation import SimulatedStack, simulate_stack
+    from tfcyclegan3d.synthesis.simulation import Camera, SimulatedStack, simulate_stack
     from tfcyclegan3d.thresholding import otsu_mask
     from tfcyclegan3d.training.run import Run, train
     from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
 _HOMES = {
+    "Camera": "synthesis.simulation",
     "Config": "config",
+    "Microscope": "synthesis.microscope",
     "NUCLEI": "synthesis.prior",
     "NUCLEI_AND_GOLGI": "synthesis.prior",
     "ObjectPrior": "synthesis.object_prior",
@@ -39,11 +43,13 @@ _HOMES = {
     "Volume": "volumes",
     "evaluate": "evaluation.overlap",
     "fit_prior": "synthesis.fitting",
+    "load_microscope": "synthesis.microscope_file",
     "load_model": "inference.predictor",
     "load_prior": "synthesis.prior_file",
     "otsu_mask": "thresholding",
     "prior_for": "synthesis.prior",
     "read_volume": "volumes",
+    "save_microscope": "synthesis.microscope_file",
     "save_prior": "synthesis.prior_file",
     "simulate_stack": "synthesis.simulation",
     "synthesize_masks": "synthesis.masks",
@@ -54,7 +60,9 @@ _HOMES = {
 __all__ = [
     "NUCLEI",
     "NUCLEI_AND_GOLGI",
+    "Camera",
     "Config",
+    "Microscope",
     "ObjectPrior",
     "Prior",
     "PriorFit",
@@ -66,12 +74,14 @@ __all__ = [
     "__version__",
     "evaluate",
     "fit_prior",
+    "load_microscope",
     "load_model",
     "load_prior",
     "otsu_mask",
     "presets",
     "prior_for",
     "read_volume",
+    "save_microscope",
     "save_prior",
     "simulate_stack",
     "synthesize_masks",

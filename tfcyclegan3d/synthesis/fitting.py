@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from tfcyclegan3d.synthesis.placement import draw_scene
 from tfcyclegan3d.synthesis.prior import Prior, classes_of
 from tfcyclegan3d.synthesis.prior_values import Interval, Triple
 from tfcyclegan3d.volumes import Volume
+
+logger = logging.getLogger(__name__)
 
 # Drawn fill fractions scatter so far about what was found, which one stack cannot tell closer.
 FILL_SCATTER = (0.9, 1.1)
@@ -147,35 +150,26 @@ def fit_prior(
     OptionError
         Where no object of a class is found and its diameter is not given.
     """
+    if not volumes:
+        raise errors.OptionError("volumes", list(volumes), "give at least one stack")
     class_names = classes_of(volumes[0]) if class_names is None else class_names
-    for volume in volumes:
-        if volume.n_channels != len(class_names):
-            raise errors.ChannelError(
-                volume.name, volume.n_channels, f"but the classes are {len(class_names)}: {', '.join(class_names)}"
-            )
+    _check_channels(volumes, class_names)
+    known = _known_diameters(diameters or {}, class_names, volumes[0])
     unit = "um" if all(volume.voxel_size_um is not None for volume in volumes) else "voxels"
     sizes = [_voxel_size(volume, unit) for volume in volumes]
     estimates = [
-        [_measured(volume.array[..., k], size) for volume, size in zip(volumes, sizes, strict=True)]
-        for k in range(len(class_names))
+        [_measured(volume, k, name, size) for volume, size in zip(volumes, sizes, strict=True)]
+        for k, name in enumerate(class_names)
     ]
-    known = {
-        name: diameter_in_voxels(name, value, volumes[0].voxel_size_um, volumes[0].name) * sizes[0][2]
-        for name, value in (diameters or {}).items()
-    }
-    unknown = next((name for name in known if name not in class_names), None)
-    if unknown is not None:
-        raise errors.OptionError("--object-diameter", unknown, f"the classes are {', '.join(class_names)}")
     classes = tuple(
-        _pooled(name, found, volumes, sizes, unit, known.get(name))
+        _pooled(name, found, volumes, sizes, unit, known[name] * sizes[0][2] if name in known else None)
         for name, found in zip(class_names, estimates, strict=True)
     )
-    objects = tuple(_object_prior(one) for one in classes)
-    in_plane = all(one.in_plane for one in classes if one.elongation >= ROUND)
+    long = [one for one in classes if one.elongation >= ROUND]
     prior = Prior(
-        objects,
+        tuple(_object_prior(one) for one in classes),
         unit=unit,
-        orientation="in-plane" if in_plane and any(one.elongation >= ROUND for one in classes) else "any",
+        orientation="in-plane" if long and all(one.in_plane for one in long) else "any",
         elastic_displacement=_short(0.05 * min(one.diameter for one in classes)),
     )
     if len(classes) == 2:
@@ -183,12 +177,34 @@ def fit_prior(
     return PriorFit(prior, classes)
 
 
+def _check_channels(volumes: Sequence[Volume], class_names: Sequence[str]) -> None:
+    for volume in volumes:
+        if volume.n_channels != len(class_names):
+            raise errors.ChannelError(
+                volume.name, volume.n_channels, f"but the classes are {len(class_names)}: {', '.join(class_names)}"
+            )
+
+
+def _known_diameters(
+    diameters: Mapping[str, float | str], class_names: Sequence[str], volume: Volume
+) -> dict[str, float]:
+    """Return the diameters given, in voxels along X."""
+    unknown = next((name for name in diameters if name not in class_names), None)
+    if unknown is not None:
+        raise errors.OptionError("--object-diameter", unknown, f"the classes are {', '.join(class_names)}")
+    return {
+        name: diameter_in_voxels(name, value, volume.voxel_size_um, volume.name) for name, value in diameters.items()
+    }
+
+
 def _voxel_size(volume: Volume, unit: str) -> Triple:
     return volume.voxel_size_um if unit == "um" else (1.0, 1.0, 1.0)
 
 
-def _measured(array: np.ndarray, voxel_size: Triple) -> ObjectEstimate | None:
+def _measured(volume: Volume, channel: int, name: str, voxel_size: Triple) -> ObjectEstimate | None:
     """Measure one channel; where no objects can be told apart, by what a threshold leaves, with little confidence."""
+    logger.info("measuring %s in %s", name, volume.name)
+    array = volume.array[..., channel]
     found = measure_objects(array, voxel_size)
     if found is not None:
         return found
