@@ -262,7 +262,7 @@ TRAIN_MISTAKES = [
     (["--images", "{files}/one.tif", "--object-diameter", "nuclei=8um"], "one has no voxel size"),
     (["--images", CELLS, "--prior", "nowhere.json"], "nowhere.json"),
     (["--images", CELLS, "--prior", "{files}/broken.json"], "broken.json"),
-    (["--images", CELLS, "--prior", "{files}/er.json"], "it draws er"),
+    (["--images", CELLS, "--prior", "{files}/er.json"], "but the classes are 1: er"),
     (["--images", CELLS, "--masks", "nowhere.tif"], "nowhere.tif: no such file"),
     (["--images", CELLS, "--masks", "{files}/one.tif"], "one: has 1 channel,"),
     (["--images", CELLS, "--seed", "-1"], "--seed: received -1"),
@@ -446,8 +446,8 @@ def test_an_existing_prediction_is_refused_and_replaced_only_when_asked(here, fi
 def test_simulate_writes_stacks_whose_truth_and_objects_agree(here, capsys):
     assert run("simulate", "--count", 2, "--shape", "16,40,44", "-o", "sim", "--quiet") == 0
     names = {f"{what}_00{i}.tif" for what in ("stack", "truth", "objects") for i in range(2)}
-    names |= {"objects_000.csv", "objects_001.csv"}
-    assert {path.name for path in (here / "sim").iterdir()} == names | {"microscope.yaml"}
+    names |= {"objects_000.csv", "objects_001.csv", "microscope.yaml", "prior.yaml"}
+    assert {path.name for path in (here / "sim").iterdir()} == names
     assert load_microscope(here / "sim" / "microscope.yaml") == CLEAN
     stacks = []
     for i in range(2):

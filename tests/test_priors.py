@@ -72,6 +72,12 @@ def test_choosing_classes_keeps_their_order_and_frees_those_whose_anchor_is_left
     assert alone.count == (45, 70)
 
 
+def test_one_number_stands_for_both_ends_of_an_interval():
+    short = {"name": "a", "shape": "sphere", "semi_axes": [3, 4], "count": 5}
+    full = {"name": "a", "shape": "sphere", "semi_axes": [[3, 4]], "count": [5, 5]}
+    assert Prior.from_dict({"objects": [short]}) == Prior.from_dict({"objects": [full]})
+
+
 def test_one_offset_stands_for_all_axes():
     three = ObjectPrior("b", "sphere", ((1, 2),), anchor="a", offset=((-1, 1),) * 3)
     assert ObjectPrior("b", "sphere", ((1, 2),), anchor="a", offset=(-1, 1)) == three
@@ -136,13 +142,15 @@ ANCHORED = {"name": "b", "shape": "sphere", "semi_axes": [[1, 2]], "anchor": "a"
         ({"objects": [{**GOOD_OBJECT, "fill_fraction": [0.1, 0.2]}]}, "exactly one"),
         ({"objects": [{**GOOD_OBJECT, "count": [0, 4]}]}, "give numbers above 0"),
         ({"objects": [{**GOOD_OBJECT, "count": [1.5, 4]}]}, "two whole numbers"),
-        ({"objects": [{**GOOD_OBJECT, "count": 4}]}, "give two numbers"),
         ({"objects": [{**GOOD_OBJECT, "count": None, "fill_fraction": [0.5, 1.0]}]}, "above 0 and below 1"),
         ({"objects": [{**GOOD_OBJECT, "count": None, "per_mm3": [1, 2]}]}, "unit: um"),
         ({"rotation_degrees": [True, 2]}, "rotation_degrees"),
         ({"orientation": "upright"}, "orientation received 'upright'"),
         ({"unit": "nm"}, "unit received 'nm'"),
         ({"elastic_displacement": -1}, "elastic_displacement"),
+        ({"elastic_displacement": 2.1}, "more than half of the longest semi-axis"),
+        ({"objects": [{**GOOD_OBJECT, "name": "../evil, x"}]}, "a class is named '../evil, x'"),
+        ({"elastic_displacment": 1}, "did you mean elastic_displacement"),
         ({"minimum_gap": -1.5}, "minimum_gap"),
         ({"layer_thickness": [0, 4]}, "layer_thickness"),
         ({"layer_tilt_degrees": [0, 4]}, "without a layer"),

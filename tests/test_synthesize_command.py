@@ -6,6 +6,7 @@ import pytest
 from tfcyclegan3d import errors
 from tfcyclegan3d.cli import main as command_line
 from tfcyclegan3d.synthesis.fitting import fit_prior
+from tfcyclegan3d.synthesis.masks import synthesize_scene
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, prior_for
 from tfcyclegan3d.synthesis.prior_file import load_prior, save_prior
 from tfcyclegan3d.synthesis.simulation import simulate_stack
@@ -182,7 +183,7 @@ def test_pairs_are_found_where_objects_lie_by_each_other_and_only_there():
 def test_a_stack_without_objects_asks_for_their_diameter():
     noise = np.random.default_rng(0).poisson(100, (20, 40, 40)).astype(np.uint16)
     noise[0, 0, 0] = 60000  # What a threshold leaves is one voxel.
-    with pytest.raises(errors.OptionError, match="no nuclei were found"):
+    with pytest.raises(errors.VolumeContentError, match="no nuclei were found"):
         fit_prior([Volume(noise)])
 
 
@@ -191,6 +192,10 @@ def test_a_stack_without_objects_asks_for_their_diameter():
     [
         (("--shape", "8,30,30", "--fit"), "--fit"),
         (("--shape", "8,30,30", "--workers", "0"), "--workers"),
+        (("--shape", "8,30,30", "--channels", "0"), "--channels"),
+        (("--shape", "8,30,30", "--axes", "ZYX"), "--axes"),
+        (("--shape", "8,30,30", "--object-diameter", "a=5,a=6"), "one diameter of a"),
+        (("--shape", "8,30,30", "--object-diameter", "a=0.5"), "smaller than a voxel"),
         (("--shape", "8,30,30", "--object-diameter", "nuclei"), "--object-diameter"),
         (("--like", "{one}", "--fit", "--prior", "{two}"), "--prior"),
         (("--like", "{one}", "--prior", "{two}"), "1 channel, but the prior draws 2 classes"),
@@ -209,3 +214,19 @@ def test_a_mistake_about_what_to_draw_is_one_line(synthesize, tmp_path, capsys, 
     assert said in message
     assert message.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_overwriting_leaves_no_mask_of_an_earlier_call_and_everything_else(synthesize, tmp_path):
+    arguments = ("--shape", "8,30,30", "-o", tmp_path / "out", "--quiet")
+    synthesize(*arguments, "--count", 3)
+    (tmp_path / "out" / "mask_mine.tif").write_text("mine")
+    assert synthesize(*arguments, "--overwrite") == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"mask_000.tif", "mask_mine.tif"} <= names
+    assert not {"mask_001.tif", "objects_002.tif", "objects_001.csv"} & names
+
+
+def test_what_was_found_is_drawn_in_number(stack_of_balls):
+    fit = fit_prior(read_volume(stack_of_balls[0]))
+    drawn = [len(synthesize_scene((40, 110, 110), fit.prior, seed, (0.5,) * 3).table) for seed in range(6)]
+    assert np.mean(drawn) == pytest.approx(fit.classes[0].counts[0], rel=0.15)

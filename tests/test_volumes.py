@@ -13,7 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfcyclegan3d import errors, volumes
-from tfcyclegan3d.volumes import Volume, check_image, describe, find_stacks, read_grid, read_volume, write_volume
+from tfcyclegan3d.volumes import (
+    Volume,
+    check_image,
+    describe,
+    find_images,
+    find_stacks,
+    read_grid,
+    read_volume,
+    write_volume,
+)
 
 FROM_ZYXC = {"Z": 0, "Y": 1, "X": 2, "C": 3}
 few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -730,3 +739,15 @@ def test_a_voxel_size_given_wins(tmp_path):
     assert read_grid(tmp_path / "stack.tif", voxel_size_um=(1.0, 2.0, 2.0)).voxel_size_um == (1.0, 2.0, 2.0)
     with pytest.raises(errors.UserError, match="voxel size"):
         read_grid(tmp_path / "stack.tif", voxel_size_um=(0.0, 1.0, 1.0))
+
+
+def test_a_folder_of_simulated_stacks_means_its_stacks_unless_others_are_named(tmp_path):
+    for name in ("stack_000", "truth_000", "objects_000", "truth_001", "mask_000"):
+        write_volume(tmp_path / f"{name}.tif", Volume(np.ones((2, 3, 4), np.uint8)))
+
+    def names(*paths):
+        return [path.stem for path in find_images(paths)]
+
+    assert names(tmp_path) == ["mask_000", "stack_000", "truth_001"]
+    assert names(tmp_path / "truth_000.tif") == ["truth_000"]
+    assert names(str(tmp_path / "*_000.tif")) == ["mask_000", "objects_000", "stack_000", "truth_000"]

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from tfcyclegan3d.colours import composite, picture_colours
 
@@ -41,14 +42,15 @@ def scale_bar(axis: Axes, width: int, voxel_um: float) -> None:
     step = 10 ** np.floor(np.log10(wanted))
     length = step * max(factor for factor in (1, 2, 5) if factor * step <= wanted)
     left, bottom = 0.05 * width, 0.95 * axis.get_ylim()[0]
-    axis.plot([left, left + length / voxel_um], [bottom, bottom], color="white", linewidth=3, solid_capstyle="butt")
-    axis.text(left, bottom * 0.98, f"{length:g} µm", color="white", fontsize=9, va="bottom")
+    # An outline keeps white readable on white objects.
+    bar, text = ([withStroke(linewidth=width, foreground="black")] for width in (5, 2))
+    ends = [left, left + length / voxel_um]
+    axis.plot(ends, [bottom] * 2, color="white", linewidth=3, solid_capstyle="butt", path_effects=bar)
+    axis.text(left, bottom * 0.98, f"{length:g} µm", color="white", fontsize=9, va="bottom", path_effects=text)
 
 
 def legend(figure: Figure, class_names: Sequence[str]) -> None:
-    """Name the colours of several classes below a figure; a single class needs none."""
-    if len(class_names) < 2:
-        return
+    """Name the colours of the classes below a figure."""
     colours = picture_colours(class_names)
     patches = [
         Patch(facecolor=colour, edgecolor="0.5", label=name) for name, colour in zip(class_names, colours, strict=True)

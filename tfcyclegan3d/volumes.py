@@ -244,6 +244,23 @@ def find_stacks(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return list(found.values())
 
 
+def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Return the stacks to work on: those of `find_stacks`, without what ``simulate`` wrote beside them.
+
+    Of a folder that holds ``stack_000.tif``, ``truth_000.tif`` and ``objects_000.tif`` are left out; named one by one
+    or by a glob, they are taken.
+    """
+    folders = {Path(path).expanduser().resolve() for path in ([paths] if isinstance(paths, str | Path) else paths)}
+    found = find_stacks(paths)
+
+    def is_companion(path: Path) -> bool:
+        kind, _, number = path.stem.rpartition("_")
+        beside = path.with_name(f"stack_{number}{path.suffix}")
+        return kind in ("truth", "objects") and path.parent.resolve() in folders and beside in found
+
+    return [path for path in found if not is_companion(path)]
+
+
 def describe(path: str | Path, axes: str | None = None) -> dict[str, Any]:
     """Describe a stack as `read_volume` reads it, in values that JSON can hold.
 

@@ -25,8 +25,10 @@ def names(text: str) -> tuple[str, ...]:
 def channels(text: str) -> tuple[int, ...]:
     """Return the channel numbers of ``0,1``."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"received {text!r}, give channel numbers counted from 0, for example 0,1")
+    if not all(part.isdecimal() for part in parts) or len(set(parts)) != len(parts):
+        raise argparse.ArgumentTypeError(
+            f"received {text!r}, give different channel numbers counted from 0, for example 0,1"
+        )
     return tuple(int(part) for part in parts)
 
 
@@ -57,6 +59,8 @@ def object_diameters(texts: list[str]) -> dict[str, str]:
             if not equals or not name.strip() or not value.strip():
                 remedy = "write NAME=VALUE, for example nuclei=16, nuclei=8.5um or golgi=6,nuclei=16"
                 raise errors.OptionError("--object-diameter", text, remedy)
+            if name.strip() in diameters:
+                raise errors.OptionError("--object-diameter", text, f"give one diameter of {name.strip()}")
             diameters[name.strip()] = value.strip()
     return diameters
 

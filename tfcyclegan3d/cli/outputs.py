@@ -12,7 +12,7 @@ from tfcyclegan3d import errors
 
 
 @contextmanager
-def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...] = ("*",)) -> Iterator[Path]:
+def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...]) -> Iterator[Path]:
     """Give a temporary folder whose files move into ``folder`` once the block ends without an error.
 
     Parameters
@@ -20,7 +20,8 @@ def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...] = 
     folder : str or Path
         Where the files are to end; made where it is missing, with its parents.
     overwrite : bool
-        Whether a file of the same name in ``folder`` may be replaced. Other files there are left alone.
+        Whether files of an earlier call may be replaced: all that match ``writes`` are gone then, so that the files of
+        two calls never mix. Other files there are left alone.
     writes : tuple of str
         Glob patterns of the files the command writes: a match already in ``folder`` is an error at once, before the
         work, unless ``overwrite``.
@@ -39,6 +40,9 @@ def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...] = 
     scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
     try:
         yield scratch
+        for stale in {path for pattern in writes for path in folder.glob(pattern)}:
+            if stale.is_file() and not (scratch / stale.name).exists():
+                stale.unlink()
         for path in sorted(scratch.iterdir()):
             target = folder / path.name
             if target.is_dir():

@@ -33,11 +33,11 @@ def run(options: argparse.Namespace) -> None:
     from tfcyclegan3d import errors
     from tfcyclegan3d.cli.outputs import fresh_folder
     from tfcyclegan3d.quiet_tensorflow import import_quietly
-    from tfcyclegan3d.volumes import find_stacks, stack_name
+    from tfcyclegan3d.volumes import find_images, stack_name
 
     if options.threshold is not None and not 0 < options.threshold < 1:
         raise errors.OptionError("--threshold", options.threshold, "give a probability between 0 and 1")
-    paths = find_stacks(options.images)
+    paths = find_images(options.images)
     names = {path: stack_name(path) for path in paths}
     for path, name in names.items():
         if Counter(names.values())[name] > 1:

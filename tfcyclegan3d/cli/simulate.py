@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 SUMMARY = "build simulated stacks with their truth, to try and to test with"
 EXAMPLE = "tfcyclegan3d simulate --count 3 --shape 56,256,256 -o simulated"
 
-WRITES = ("stack_*.tif", "truth_*.tif", "objects_*.tif", "objects_*.csv", "microscope.yaml")
+NUMBERED = ("stack_{}.tif", "truth_{}.tif", "objects_{}.tif", "objects_{}.csv")
+WRITES = (*(name.format("[0-9][0-9][0-9]") for name in NUMBERED), "microscope.yaml", "prior.yaml")
+
+MUCH_SATURATED = 0.02  # Of the voxels: more than bright debris makes.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,13 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the stacks, their truth, their numbered objects and the microscope, and say so."""
+    import numpy as np
+
     from tfcyclegan3d import errors
     from tfcyclegan3d.cli.outputs import fresh_folder
     from tfcyclegan3d.colours import stack_colours
     from tfcyclegan3d.progress import progress_bar
     from tfcyclegan3d.synthesis.microscope_file import save_microscope
     from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI
-    from tfcyclegan3d.synthesis.prior_file import load_prior
+    from tfcyclegan3d.synthesis.prior_file import load_prior, save_prior
     from tfcyclegan3d.synthesis.scene import save_table
     from tfcyclegan3d.synthesis.simulation import CAMERAS, simulate_stack
     from tfcyclegan3d.volumes import Volume, write_volume
@@ -75,6 +80,7 @@ def run(options: argparse.Namespace) -> None:
     microscope = _microscope(options.microscope or "clean")
     prior.check_fits(options.shape, prior.voxel_size(options.voxel_size))
     colours = stack_colours(prior.class_names)
+    notes: list[str] = []
     with (
         fresh_folder(options.output, options.overwrite, WRITES) as folder,
         progress_bar("simulating", not options.quiet) as on_progress,
@@ -87,11 +93,16 @@ def run(options: argparse.Namespace) -> None:
             write_volume(folder / f"truth_{i:03d}.tif", stack.truth > 0, colours)
             write_volume(folder / f"objects_{i:03d}.tif", Volume(stack.truth.objects, options.voxel_size), colours)
             save_table(stack.truth.scene, folder / f"objects_{i:03d}.csv", options.voxel_size)
+            saturated = np.mean(stack.image.array == np.iinfo(stack.image.array.dtype).max)
+            if saturated > MUCH_SATURATED:
+                notes.append(f"stack_{i:03d}.tif: {saturated:.0%} of the voxels are saturated: lower the strengths")
             on_progress(i + 1, options.count, "")
         save_microscope(microscope, folder / "microscope.yaml")
+        save_prior(prior, folder / "prior.yaml")
+    print(*notes, sep="\n", end="\n" if notes else "")
     print(
         f"{options.output}: {options.count} stack{'s' if options.count != 1 else ''} (stack_*.tif) with truth "
-        f"(truth_*.tif) and numbered objects (objects_*.tif and .csv), microscope.yaml; "
+        f"(truth_*.tif) and numbered objects (objects_*.tif and .csv), microscope.yaml, prior.yaml; "
         f"channels {', '.join(prior.class_names)}"
     )
 

@@ -20,14 +20,14 @@ SUMMARY = "draw synthetic masks to train on, no annotation needed"
 EXAMPLE = "tfcyclegan3d synthesize --like images/ --fit -o masks"
 
 WRITES = (
-    "mask_*.tif",
-    "objects_*.tif",
-    "objects_*.csv",
+    "mask_[0-9][0-9][0-9].tif",
+    "objects_[0-9][0-9][0-9].tif",
+    "objects_[0-9][0-9][0-9].csv",
     "prior.json",
     "prior.yaml",
     "masks.png",
     "fit.json",
-    "beside_*.png",
+    "beside_[0-9][0-9][0-9].png",
 )
 N_PICTURED = 4
 # Where only a diameter is known: about as full as tissue is, and as a sparse culture.
@@ -92,6 +92,8 @@ def run(options: argparse.Namespace) -> None:
     with fresh_folder(options.output, options.overwrite, WRITES) as folder:
         grids = _grids(options)
         prior, fit = _prior(options, grids[0])
+        for grid in grids:
+            prior.check_fits(grid.shape, prior.voxel_size(grid.voxel_size_um))
         with progress_bar("drawing masks", not options.quiet) as on_progress:
             for index, grid in enumerate(grids):
                 scene = synthesize_scene(grid.shape, prior, (options.seed, index), grid.voxel_size_um, options.workers)
@@ -107,11 +109,10 @@ def run(options: argparse.Namespace) -> None:
             _save_fit(fit, [scene for _, scene, _ in pictured], options, folder)
     if fit is not None:
         lines = ["found in the stacks:", *(f"  {line}" for line in fit.lines), *lines]
-    n_masks = len(grids)
-    also = " fit.json, beside_*.png (each stack beside its mask)," if fit else ""
+    also = " fit.json, beside_*.png (stacks beside their masks)," if fit else ""
     lines.append(
-        f"{options.output}: {n_masks} mask{'s' if n_masks != 1 else ''} with objects (.tif, .csv),{also} prior.yaml, "
-        "masks.png"
+        f"{options.output}: {len(grids)} mask{'s' if len(grids) != 1 else ''} with objects (.tif, .csv),{also} "
+        "prior.yaml (.json), masks.png"
     )
     print("\n".join(lines))
 
@@ -129,7 +130,12 @@ def _check(options: argparse.Namespace) -> None:
     if options.count is not None and options.count < 1:
         raise errors.OptionError("--count", options.count, "give at least 1")
     if options.fit and options.like is None:
-        raise errors.OptionError("--fit", options.shape, "give the stacks to fit to with --like, in place of --shape")
+        raise errors.OptionError(
+            "--fit", "--shape beside it", "give the stacks to fit to with --like, in place of --shape"
+        )
+    for option, value in (("--axes", options.axes), ("--channels", options.channels)):
+        if value is not None and options.like is None:
+            raise errors.OptionError(option, value, "leave it out with --shape; --classes chooses what is drawn")
     if options.prior is not None and (options.fit or options.object_diameter):
         other = "--fit" if options.fit else "--object-diameter"
         raise errors.OptionError("--prior", str(options.prior), f"leave it out with {other}, which makes a prior")
@@ -143,7 +149,7 @@ def _grids(options: argparse.Namespace) -> list[Grid]:
         return [volumes.Grid(options.shape, 0, options.voxel_size, "")] * (options.count or 1)
     return [
         volumes.read_grid(path, options.axes, options.channels, options.voxel_size)
-        for path in volumes.find_stacks(options.like)
+        for path in volumes.find_images(options.like)
     ]
 
 
@@ -180,7 +186,7 @@ def _fit(options: argparse.Namespace, known: dict[str, str]) -> PriorFit:
 
     stacks = [
         volumes.read_volume(path, options.axes, options.channels, options.voxel_size)
-        for path in volumes.find_stacks(options.like)
+        for path in volumes.find_images(options.like)
     ]
     for stack in stacks:
         volumes.check_image(stack)
@@ -201,7 +207,7 @@ def _save_fit(fit: PriorFit, scenes: Sequence[Scene], options: argparse.Namespac
     from tfcyclegan3d.synthesis.pictures import draw_beside
 
     (folder / "fit.json").write_text(json.dumps(fit.to_dict(), indent=2) + "\n", encoding="utf-8")
-    for index, (path, scene) in enumerate(zip(volumes.find_stacks(options.like), scenes, strict=False)):
+    for index, (path, scene) in enumerate(zip(volumes.find_images(options.like), scenes, strict=False)):
         stack = volumes.read_volume(path, options.axes, options.channels, options.voxel_size)
         draw_beside(stack, scene).savefig(folder / f"beside_{index:03d}.png", dpi=100)
 

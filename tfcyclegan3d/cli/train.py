@@ -107,9 +107,9 @@ def _check_options_apply(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace, config: Config, command: str) -> int:
     from tfcyclegan3d.training.run import train
-    from tfcyclegan3d.volumes import find_stacks
+    from tfcyclegan3d.volumes import find_images, find_stacks
 
-    images = find_stacks(options.images)
+    images = find_images(options.images)
     masks = find_stacks(options.masks) if options.masks else None
     finished = train(
         images,

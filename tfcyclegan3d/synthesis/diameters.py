@@ -42,7 +42,7 @@ def diameter_in_voxels(name: str, value: float | str, voxel_size_um: Triple | No
         raise errors.OptionError(
             "--object-diameter",
             f"{name}={value}",
-            f"{source} has no voxel size: give the diameter in voxels, without um",
+            f"{source} has no voxel size: give it with --voxel-size, or the diameter in voxels, without um",
         )
     return number / voxel_size_um[2]
 

@@ -23,8 +23,8 @@ from tfcyclegan3d.volumes import Volume
 
 logger = logging.getLogger(__name__)
 
-# Drawn fill fractions scatter so far about what was found, which one stack cannot tell closer.
-FILL_SCATTER = (0.9, 1.1)
+# Drawn fill fractions scatter so far about what was found, which a stack cannot tell closer.
+FILL_SCATTER = (0.95, 1.05)
 # Objects less elongated than this are taken for spheres: blur and noise make as much of a sphere.
 ROUND = 1.25
 # Classes are paired where an object's neighbour of the other class is, in the median, closer than this share of what it
@@ -123,7 +123,7 @@ class PriorFit:
 
 
 def fit_prior(
-    volumes: Sequence[Volume],
+    volumes: Volume | Sequence[Volume],
     class_names: Sequence[str] | None = None,
     diameters: Mapping[str, float | str] | None = None,
 ) -> PriorFit:
@@ -131,7 +131,7 @@ def fit_prior(
 
     Parameters
     ----------
-    volumes : sequence of Volume
+    volumes : Volume or sequence of Volume
         One channel a class.
     class_names : sequence of str, optional
         In the order of the channels; without them nuclei for one channel, Golgi and nuclei for two.
@@ -147,9 +147,10 @@ def fit_prior(
     ------
     ChannelError
         Where a stack has another number of channels than there are classes.
-    OptionError
+    VolumeContentError
         Where no object of a class is found and its diameter is not given.
     """
+    volumes = [volumes] if isinstance(volumes, Volume) else list(volumes)
     if not volumes:
         raise errors.OptionError("volumes", list(volumes), "give at least one stack")
     class_names = classes_of(volumes[0]) if class_names is None else class_names
@@ -170,11 +171,10 @@ def fit_prior(
         tuple(_object_prior(one) for one in classes),
         unit=unit,
         orientation="in-plane" if long and all(one.in_plane for one in long) else "any",
-        elastic_displacement=_short(0.05 * min(one.diameter for one in classes)),
     )
     if len(classes) == 2:
         prior = _paired(prior, estimates, volumes, sizes)
-    return PriorFit(prior, classes)
+    return PriorFit(_with_density(prior, classes, volumes, sizes), classes)
 
 
 def _check_channels(volumes: Sequence[Volume], class_names: Sequence[str]) -> None:
@@ -239,10 +239,10 @@ def _pooled(
     seen = [one for one in found if one is not None]
     if not seen:
         if known_diameter is None:
-            raise errors.OptionError(
-                "--object-diameter",
-                None,
-                f"no {name} were found in {volumes[0].name} to measure: give {name}=VALUE in voxels",
+            raise errors.VolumeContentError(
+                volumes[0].name,
+                f"no {name} were found to measure",
+                f"say how large they are, with --object-diameter {name}=VALUE in voxels",
             )
         raise errors.VolumeContentError(
             volumes[0].name, f"shows no {name}", "check the order of the channels, or give a prior with --prior"
@@ -324,19 +324,36 @@ def _paired(
         member, fill_fraction=None, anchor=anchor.name, offset=(-reach, reach), unpaired=round(lone[1], 2)
     )
     anchor = dataclasses.replace(anchor, unpaired=round(lone[0], 2))
-    paired = dataclasses.replace(prior, objects=(anchor, member))
-    return paired.with_fill({anchor.name: _group_fill(paired, max(n_first, n_second), volumes, sizes)})
+    return dataclasses.replace(prior, objects=(anchor, member))
 
 
-def _group_fill(prior: Prior, n_groups: int, volumes: Sequence[Volume], sizes: Sequence[Triple]) -> Interval:
-    """Return how full so many groups are, which overlap in themselves and are cut by the border, by drawing some."""
+def _with_density(
+    prior: Prior, classes: Sequence[ClassFit], volumes: Sequence[Volume], sizes: Sequence[Triple]
+) -> Prior:
+    """Return the prior that draws as many objects in such stacks as were found in them.
+
+    What so many cover, overlapping in pairs and cut by the border, is told by drawing them.
+    """
+    counts = {one.name: np.array(one.counts) for one in classes}
+    n_voxels = np.array([np.prod(volume.shape) for volume in volumes], dtype=np.float64)
     shape = tuple(min(side, most) for side, most in zip(volumes[0].shape, SAMPLED_SHAPE, strict=True))
-    share = np.prod(shape) / sum(float(np.prod(volume.shape)) for volume in volumes)
-    count = max(1, round(n_groups * share))
-    anchor, member = prior.objects
-    counted = dataclasses.replace(
-        prior, objects=(dataclasses.replace(anchor, fill_fraction=None, count=(count, count)), member)
-    )
-    scene = draw_scene(shape, counted, sizes[0], np.random.SeedSequence(0))
-    fill = scene.mask().any(axis=-1).mean()
-    return tuple(_short(np.clip(fill * factor, 1e-4, 0.6)) for factor in FILL_SCATTER)
+    fills = {}
+    for kind in prior.groups():
+        densities = np.mean([counts[name] for name in kind.class_names], axis=0) / n_voxels
+        mean = float(densities[densities > 0].mean())
+        n_drawn = max(1, round(mean * np.prod(shape)))
+        alone = prior.select(kind.class_names)
+        counted = dataclasses.replace(
+            alone,
+            objects=tuple(
+                one if one.anchor else dataclasses.replace(one, fill_fraction=None, count=(n_drawn, n_drawn))
+                for one in alone.objects
+            ),
+        )
+        covered = draw_scene(shape, counted, sizes[0], np.random.SeedSequence(0)).mask().any(axis=-1).mean()
+        ends = (densities[densities > 0].min(), densities.max())
+        fills[kind.root.name] = tuple(
+            _short(np.clip(factor * covered * end / mean, 1e-4, 0.6))
+            for factor, end in zip(FILL_SCATTER, ends, strict=True)
+        )
+    return prior.with_fill(fills)

@@ -15,7 +15,29 @@ from tfcyclegan3d import errors
 
 Interval = tuple[float, float]
 
-SHARES = ("shading", "rim", "haze", "bleed_through", "attenuation")
+# Beyond these, nothing is left of a picture.
+LIMITS = {
+    "brightness": 100.0,
+    "object_spread": 3.0,
+    "texture": 3.0,
+    "texture_scale": 100.0,
+    "shading": 1.0,
+    "rim": 1.0,
+    "blur": 10.0,
+    "blur_z_ratio": 10.0,
+    "blur_growth": 5.0,
+    "haze": 1.0,
+    "haze_scale": 100.0,
+    "bleed_through": 1.0,
+    "background": 100.0,
+    "unevenness": 5.0,
+    "debris": 10_000.0,
+    "debris_brightness": 100.0,
+    "attenuation": 1.0,
+    "photons": 1e12,
+    "read_noise": 10.0,
+}
+ABOVE_ZERO = ("brightness", "texture_scale", "haze_scale", "background", "photons", "read_noise")
 DRAWN_IN_LOGARITHM = ("photons", "read_noise", "background")
 
 
@@ -89,13 +111,12 @@ class Microscope:
         """Refuse empty and negative intervals."""
         for field in fields(self):
             low, high = getattr(self, field.name)
-            limit = 1.0 if field.name in SHARES else np.finfo(np.float64).max
-            if not 0 <= low <= high <= limit or (low == 0 and field.name in (*DRAWN_IN_LOGARITHM, "texture_scale")):
+            limit, least = LIMITS[field.name], "above 0" if field.name in ABOVE_ZERO else "of 0 or more"
+            if not 0 <= low <= high <= limit or (low == 0 and field.name in ABOVE_ZERO):
                 raise errors.OptionError(
                     f"microscope {field.name}",
-                    (low, high),
-                    f"give (low, high) with 0 <= low <= high, high at most 1 for {', '.join(SHARES)}, "
-                    f"and low above 0 for {', '.join(DRAWN_IN_LOGARITHM)}, texture_scale",
+                    low if low == high else (low, high),
+                    f"give a number {least} and at most {limit:g}, or two, the lower first",
                 )
 
     def draw(self, rng: np.random.Generator) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from tfcyclegan3d import errors
@@ -33,7 +34,7 @@ class ObjectPrior:
     per_mm3 : (low, high), optional
         Objects per cubic millimetre, uniform; needs a prior in micrometres.
     fill_fraction : (low, high), optional
-        Share of the voxels covered by this class and those anchored to it, in (0, 1), uniform.
+        Share of the voxels that this class and those anchored to it cover together, in (0, 1), uniform.
     anchor : str, optional
         The class this one is paired with: one object of each is drawn together. None starts a group of its own.
     offset : (low, high) or three of them
@@ -134,6 +135,12 @@ class ObjectPrior:
     def least_diameter(self) -> float:
         """Twice the least semi-axis that can be drawn, in the prior's unit."""
         return 2 * min(low for low, _ in self.semi_axes)
+
+    @property
+    def typical_volume(self) -> float:
+        """Volume of an ellipsoid of the mean semi-axes, in the cubed unit of the prior."""
+        means = [(low + high) / 2 for low, high in self.semi_axes]
+        return 4 / 3 * math.pi * math.prod(means * 3 if len(means) == 1 else means)
 
     @property
     def typical_diameter(self) -> float:

@@ -17,7 +17,7 @@ GOLDEN = 0.618034
 
 
 def draw_masks(scenes: Sequence[tuple[str, Scene, Triple | None]]) -> Figure:
-    """Draw each mask's maximum projection along Z above its middle plane.
+    """Draw each mask's projection along Z above the plane that shows most of it.
 
     Parameters
     ----------
@@ -31,13 +31,13 @@ def draw_masks(scenes: Sequence[tuple[str, Scene, Triple | None]]) -> Figure:
     figure = Figure(figsize=(4 * len(scenes), 8.5), layout="constrained")
     axes = figure.subplots(2, len(scenes), squeeze=False)
     for column, (name, scene, voxel_size_um) in zip(axes.T, scenes, strict=True):
-        _show_column(column, name, _views_of_scene(scene, scene.shape[0] // 2), scene.class_names, voxel_size_um)
+        _show_column(column, name, _views_of_scene(scene, _fullest_plane(scene)), scene.class_names, voxel_size_um)
     panels.legend(figure, scenes[0][1].class_names)
     return figure
 
 
 def draw_beside(volume: Volume, scene: Scene) -> Figure:
-    """Draw a stack beside masks drawn for it: maximum projections above middle planes.
+    """Draw a stack beside masks drawn for it: projections above middle planes.
 
     Parameters
     ----------
@@ -62,14 +62,25 @@ def draw_beside(volume: Volume, scene: Scene) -> Figure:
     return figure
 
 
-def _views_of_scene(scene: Scene, plane: int) -> dict[str, np.ndarray]:
-    """Return two views (YXC in [0, 1]) without painting the volume; objects over each other differ in shade."""
-    projection = np.zeros((*scene.shape[1:], len(scene.class_names)), np.float32)
+def _fullest_plane(scene: Scene) -> int:
+    covered = np.zeros(scene.shape[0])
     for one in scene.placed:
-        _, y, x = one.corner
-        here = projection[y : y + one.box[1], x : x + one.box[2], one.channel]
-        here[one.inside.any(axis=0)] = 0.4 + 0.6 * (one.drawn.number * GOLDEN % 1)
-    return {"projection": projection, f"plane z = {plane}": scene.mask(slice(plane, plane + 1))[0]}
+        covered[one.corner[0] : one.corner[0] + one.box[0]] += one.inside.sum(axis=(1, 2))
+    return int(covered.argmax()) if covered.any() else scene.shape[0] // 2
+
+
+def _views_of_scene(scene: Scene, plane: int) -> dict[str, np.ndarray]:
+    """Return two views (YXC in [0, 1]) without painting the volume; each object has a shade of its own."""
+    views = np.zeros((2, *scene.shape[1:], len(scene.class_names)), np.float32)
+    for one in scene.placed:
+        z, y, x = one.corner
+        projection, section = views[:, y : y + one.box[1], x : x + one.box[2], one.channel]
+        shade = 0.4 + 0.6 * (one.drawn.number * GOLDEN % 1)
+        inside = one.inside
+        projection[inside.any(axis=0)] = shade
+        if z <= plane < z + one.box[0]:
+            section[inside[plane - z]] = shade
+    return {"projection": views[0], f"plane z = {plane}": views[1]}
 
 
 def _show_column(

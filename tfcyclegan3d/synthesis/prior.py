@@ -7,6 +7,9 @@ micrometres the same prior draws right shapes on any stack whose voxel size is k
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +21,7 @@ from tfcyclegan3d.volumes import Volume
 
 ORIENTATIONS = ("in-plane", "any")
 UNITS = ("voxels", "um")
+ELASTIC_SHARE = 0.05  # The paper's 0.75 voxels are a twentieth of its Golgi's diameter.
 
 
 class GroupKind(NamedTuple):
@@ -52,7 +56,7 @@ class Prior:
         Rotation of a group in the XY plane, uniform; not used with orientation "any".
     elastic_displacement : float
         Standard deviation of the elastic deformation's displacement vectors, a length, at 3x3x3 points spread over
-        the box around a group; 0 deforms nothing.
+        the box around a group; 0 deforms nothing, and where it is left out, it is a twentieth of the thinnest class.
     minimum_gap : float
         Length kept free between two groups, rounded up to whole voxels; 0 lets them touch.
     layer_thickness : (low, high), optional
@@ -71,7 +75,7 @@ class Prior:
     unit: str = "voxels"
     orientation: str = "in-plane"
     rotation_degrees: Interval = (0.0, 180.0)
-    elastic_displacement: float = 0.75
+    elastic_displacement: float | None = None
     minimum_gap: float = 0.0
     layer_thickness: Interval | None = None
     layer_tilt_degrees: Interval = (0.0, 0.0)
@@ -90,8 +94,17 @@ class Prior:
         elif tilt != (0.0, 0.0):
             raise errors.PriorError(f"layer_tilt_degrees received {tilt!r} without a layer", "give layer_thickness too")
         object.__setattr__(self, "rotation_degrees", values.interval(self.rotation_degrees, "rotation_degrees"))
+        if self.elastic_displacement is None:
+            thinnest = min(one.typical_diameter for one in self.objects)
+            object.__setattr__(self, "elastic_displacement", float(f"{ELASTIC_SHARE * thinnest:.3g}"))
         for name in ("elastic_displacement", "minimum_gap"):
             object.__setattr__(self, name, values.number(getattr(self, name), name))
+        longest = max(high for one in self.objects for _, high in one.semi_axes)
+        if self.elastic_displacement > longest / 2:
+            raise errors.PriorError(
+                f"elastic_displacement received {self.elastic_displacement:g}, more than half of the longest semi-axis",
+                f"give at most {longest / 2:g}, which leaves little of any shape",
+            )
         counted = next((one for one in self.objects if one.per_mm3 is not None), None)
         if counted is not None and self.unit != "um":
             raise errors.PriorError(
@@ -139,7 +152,7 @@ class Prior:
         if voxel_size_um is None:
             raise errors.PriorError(
                 "its lengths are in micrometres, but the voxel size is not known",
-                "give the stack a voxel size (in Fiji: Image > Properties), or write the prior in voxels",
+                "give it with --voxel-size Z,Y,X, or in Fiji by Image > Properties, or write the prior in voxels",
             )
         return tuple(float(side) for side in voxel_size_um)
 
@@ -191,7 +204,7 @@ class Prior:
         )
 
     def check_fits(self, shape: Sequence[int], voxel_size: Triple) -> None:
-        """Refuse a volume too small to hold an object.
+        """Refuse a volume too small to hold an object, and voxels too large to show one.
 
         Parameters
         ----------
@@ -203,10 +216,17 @@ class Prior:
         Raises
         ------
         PriorError
-            Where the thinnest side of the smallest object of a class is longer than the longest side of the volume.
+            Where the thinnest side of the smallest object of a class is longer than the longest side of the volume, or
+            its typical object is smaller than a voxel.
         """
         longest = max(side * step for side, step in zip(shape, voxel_size, strict=True))
         for one in self.objects:
+            if one.typical_volume < math.prod(voxel_size):
+                raise errors.PriorError(
+                    f"{one.name} of {one.typical_volume:.3g} cubic {self.unit} are smaller than a voxel of "
+                    f"{' x '.join(f'{side:g}' for side in voxel_size)} {self.unit}",
+                    "check the unit and the voxel size, or draw larger objects",
+                )
             if one.least_diameter > longest:
                 raise errors.PriorError(
                     f"{one.name} at least {one.least_diameter:g} {self.unit} across cannot fit into a volume of "
@@ -218,6 +238,8 @@ class Prior:
         """Return the prior as plain lists, numbers and strings; what does not apply is left out."""
         described = _plain(dataclasses.asdict(self))
         described["objects"] = [_plain(one) for one in described["objects"]]
+        if self.layer_thickness is None:
+            del described["layer_tilt_degrees"]
         for one in described["objects"]:
             if "anchor" not in one:
                 del one["offset"], one["alignment_degrees"]
@@ -290,11 +312,9 @@ def prior_for(
             raise errors.PriorError(f"{name}: diameter received {diameter!r}", f"give a length above 0, in {unit}")
         share = fill_fraction[name] if isinstance(fill_fraction, Mapping) else fill_fraction
         share = (share, share) if values.is_number(share) else share
-        semi_axes = ((0.35 * diameter, 0.65 * diameter),) * 3
+        semi_axes = (tuple(float(f"{factor * diameter:.6g}") for factor in (0.35, 0.65)),) * 3
         objects.append(ObjectPrior(name, "ellipsoid", semi_axes, fill_fraction=share))
-    # The paper's 0.75 voxels are a twentieth of its Golgi's diameter.
-    displacement = 0.05 * min(diameters.values(), default=0.0)
-    return Prior(tuple(objects), unit=unit, orientation="any", elastic_displacement=displacement)
+    return Prior(tuple(objects), unit=unit, orientation="any")
 
 
 def _plain(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -313,7 +333,9 @@ def _known_keys(cls: type, description: object, where: str) -> dict[str, Any]:
         raise errors.PriorError(f"{where} received {description!r}", f"give the keys {', '.join(known)}")
     unknown = next((key for key in description if key not in known), None)
     if unknown is not None:
-        raise errors.PriorError(f"unknown key {unknown!r} in {where}", f"known here: {', '.join(known)}")
+        close = difflib.get_close_matches(str(unknown), known, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise errors.PriorError(f"unknown key {unknown!r} in {where}", f"{hint}known here: {', '.join(known)}")
     missing = next(
         (field.name for field in fields if field.default is dataclasses.MISSING and field.name not in description), None
     )
@@ -326,6 +348,9 @@ def _check_classes(objects: tuple[ObjectPrior, ...]) -> None:
     if not objects:
         raise errors.PriorError("there is no class to draw", "give at least one entry in objects")
     names = [one.name for one in objects]
+    strange = next((name for name in names if not re.fullmatch(r"\w[\w .+-]*", name)), None)
+    if strange is not None:
+        raise errors.PriorError(f"a class is named {strange!r}", "use letters, digits, spaces and any of _ . + -")
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
         raise errors.PriorError(f"class {double!r} is described twice", "give every class one name of its own")
@@ -353,6 +378,7 @@ NUCLEI_AND_GOLGI = Prior(
             "nuclei", "ellipsoid", ((17.0, 30.0), (8.0, 13.0), (8.0, 13.0)), anchor="golgi", offset=(-6.0, 6.0)
         ),
     ),
+    elastic_displacement=0.75,
 )
 
 NUCLEI = NUCLEI_AND_GOLGI.select(("nuclei",))

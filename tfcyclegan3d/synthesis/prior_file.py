@@ -33,9 +33,9 @@ OBJECT_COMMENTS = {
         "ellipsoid": "half the length, width and height; before rotation along X, Y, Z",
         "ribbon": "half its length along the bend, half its width, half its thickness",
     },
-    "count": "groups per volume",
-    "per_mm3": "groups per cubic millimetre",
-    "fill_fraction": "share of the voxels covered, in place of a count",
+    "count": "groups per volume; or give per_mm3 (per cubic millimetre), or fill_fraction (share of the voxels)",
+    "per_mm3": "groups per cubic millimetre; or give count (per volume), or fill_fraction (share of the voxels)",
+    "fill_fraction": "share of the voxels that groups cover, partners included; or give count, or per_mm3",
     "anchor": "the class it is paired with: one of each is drawn together",
     "offset": "shift of the centre from the anchor's, along Z, Y, X before rotation",
     "alignment_degrees": "angle between its long axis and its anchor's; 0: they turn together",
@@ -62,7 +62,10 @@ def load_prior(path: str | Path) -> Prior:
         raise errors.PriorError(
             f"{path} cannot be read ({error})", "mend the file, or write one with 'synthesize'"
         ) from error
-    return Prior.from_dict(description)
+    try:
+        return Prior.from_dict(description)
+    except errors.PriorError as error:
+        raise errors.PriorError(f"{path}: {error.what.removeprefix('prior: ')}", error.remedy) from None
 
 
 def save_prior(prior: Prior, path: str | Path, remarks: str = "") -> None:
@@ -92,6 +95,8 @@ def _as_yaml(prior: Prior, remarks: str) -> str:
     objects = described.pop("objects")
     lines = [HEADER + "".join(f"# {line}\n" for line in remarks.splitlines())]
     lines += _entries(described, COMMENTS, "")
+    if prior.layer_thickness is None:
+        lines.append(f"# layer_thickness: [10, 15]  # {COMMENTS['layer_thickness']}\n")
     lines.append(f"objects:  # {COMMENTS['objects']}\n")
     for one in objects:
         comments = OBJECT_COMMENTS | {"semi_axes": OBJECT_COMMENTS["semi_axes"][one["shape"]]}

@@ -29,8 +29,9 @@ def interval(
     ------
     PriorError
     """
+    received, value = value, [value, value] if is_number(value) else value
     if not isinstance(value, Sequence) or len(value) != 2 or not all(is_number(one) for one in value):
-        raise errors.PriorError(f"{where} received {value!r}", "give two numbers, low and high")
+        raise errors.PriorError(f"{where} received {received!r}", "give two numbers, low and high, or one for both")
     low, high = float(value[0]), float(value[1])
     if low > high:
         raise errors.PriorError(f"{where} received the empty interval {value!r}", "put the lower number first")
@@ -62,6 +63,8 @@ def intervals(value: object, where: str, n: int, above: float | None = None) -> 
     ------
     PriorError
     """
+    if n == 1 and isinstance(value, Sequence) and len(value) == 2 and all(is_number(one) for one in value):
+        value = (value,)
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != n:
         raise errors.PriorError(f"{where} received {value!r}", f"give {n} interval{'s' if n > 1 else ''} [low, high]")
     return tuple(interval(one, where, above=above) for one in value)
