@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage, stats
 
 from tfcyclegan3d import errors
-from tfcyclegan3d.synthesis import deform, shapes
+from tfcyclegan3d.synthesis import deform, placement, shapes
 from tfcyclegan3d.synthesis.groups import draw_group
 from tfcyclegan3d.synthesis.layer import draw_layer
 from tfcyclegan3d.synthesis.mask_files import write_masks
@@ -413,11 +413,18 @@ def test_offsets_and_angles_are_uniform_in_the_papers_intervals(many_pairs):
 
 
 def test_counts_are_uniform_in_the_papers_interval_both_ends_included():
-    golgi = dataclasses.replace(NUCLEI_AND_GOLGI.objects[0], semi_axes=((1, 1),))
-    tiny = Prior((golgi,))
-    counts = [len(synthesize_scene((30, 60, 60), tiny, seed).table) for seed in range(520)]
+    rng = np.random.default_rng(3)
+    (kind,) = NUCLEI_AND_GOLGI.groups()
+    wanted = [placement.wanted_amount(kind, SHAPE, VOXEL, rng) for _ in range(5200)]
+    counts = [int(groups) for groups, voxels in wanted if voxels == np.inf]
     assert (min(counts), max(counts)) == (45, 70)
     assert stats.chisquare(np.bincount(counts, minlength=71)[45:]).pvalue > LEVEL
+
+
+def test_as_many_groups_are_drawn_as_are_wanted():
+    tiny = dataclasses.replace(NUCLEI_AND_GOLGI.objects[0], semi_axes=((1, 1),), count=(3, 9))
+    counts = {len(synthesize_scene((30, 60, 60), Prior((tiny,)), seed).table) for seed in range(60)}
+    assert counts == set(range(3, 10))
 
 
 def test_centres_are_uniform_in_the_volume():

@@ -104,7 +104,9 @@ def draw_scene(
     layer = draw_layer(prior, shape, voxel_size, rng)
     kinds = prior.groups()
     quotas = [
-        Quota(kind, _drawn_groups(kind, prior, voxel_size, stream, workers), *_wanted(kind, shape, voxel_size, rng))
+        Quota(
+            kind, _drawn_groups(kind, prior, voxel_size, stream, workers), *wanted_amount(kind, shape, voxel_size, rng)
+        )
         for kind, stream in zip(kinds, drawing.spawn(len(kinds)), strict=True)
     ]
     gap = np.ceil(prior.minimum_gap / np.asarray(voxel_size)).astype(int)
@@ -126,8 +128,20 @@ def draw_scene(
     return Scene(shape, prior.class_names, prior.unit, tuple(placed), shortfalls)
 
 
-def _wanted(kind: GroupKind, shape: Sequence[int], voxel_size: Triple, rng: np.random.Generator) -> tuple[float, float]:
-    """Draw the number of groups and of covered voxels at which to stop; one of them is infinite."""
+def wanted_amount(
+    kind: GroupKind, shape: Sequence[int], voxel_size: Triple, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Draw the number of groups of a kind and of covered voxels at which to stop; one of them is infinite.
+
+    Parameters
+    ----------
+    kind : GroupKind
+        Whose density to draw from.
+    shape, voxel_size : (z, y, x)
+        Of the volume.
+    rng : np.random.Generator
+        Where the numbers come from.
+    """
     root = kind.root
     if root.count is not None:
         return int(rng.integers(*root.count, endpoint=True)), np.inf
