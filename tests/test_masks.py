@@ -34,6 +34,13 @@ def drawn_groups(prior, n, voxel_size=VOXEL, seed=0):
     return [draw_group(prior.groups()[0], prior, voxel_size, rng) for _ in range(n)]
 
 
+def rasterised(parts):
+    """Return the voxels of a shape in the box around it, and the box's first voxel."""
+    low, high = shapes.bounds(parts, VOXEL)
+    points = np.ogrid[tuple(slice(first, last + 1) for first, last in zip(low, high, strict=True))]
+    return shapes.union(parts, points), low
+
+
 def ball(radius, centre=(0, 0, 0)):
     return shapes.Ellipsoid(np.asarray(centre, float), np.full(3, float(radius)), np.eye(3))
 
@@ -54,7 +61,7 @@ def principal_axis(mask, voxel_aspect=(1, 1, 1)):
 @pytest.mark.parametrize("radius", [4.3, 6.2, 8.5])
 @pytest.mark.parametrize("centre", [(0, 0, 0), (4.3, -7.5, 0.9)])
 def test_a_sphere_has_the_volume_and_the_centre_asked_for(radius, centre):
-    inside, corner = shapes.rasterise([ball(radius, centre)])
+    inside, corner = rasterised([ball(radius, centre)])
     assert inside.sum() == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.06)
     assert np.argwhere(inside).mean(axis=0) + corner == pytest.approx(centre, abs=0.15)
 
@@ -62,7 +69,7 @@ def test_a_sphere_has_the_volume_and_the_centre_asked_for(radius, centre):
 @pytest.mark.parametrize("degrees", [0, 30, 90, 137])
 def test_a_rotated_ellipsoid_keeps_its_volume_and_points_where_it_was_turned(degrees):
     rotation = shapes.rotation_in_plane(degrees)
-    inside, _ = shapes.rasterise([shapes.Ellipsoid(np.array([0.2, 0.4, -0.3]), np.array([20.0, 10.0, 8.0]), rotation)])
+    inside, _ = rasterised([shapes.Ellipsoid(np.array([0.2, 0.4, -0.3]), np.array([20.0, 10.0, 8.0]), rotation)])
     assert inside.sum() == pytest.approx(4 / 3 * np.pi * 20 * 10 * 8, rel=0.02)
     wanted = (0, np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees)))
     assert abs(principal_axis(inside) @ wanted) == pytest.approx(1, abs=1e-3)
@@ -71,7 +78,7 @@ def test_a_rotated_ellipsoid_keeps_its_volume_and_points_where_it_was_turned(deg
 def test_the_box_around_an_ellipsoid_holds_all_of_it_and_little_more():
     rotation = shapes.rotation_in_space((0.3, -1.2, 0.8, 0.1))
     part = shapes.Ellipsoid(np.array([0.3, 0.1, 0.4]), np.array([12.0, 6.0, 3.0]), rotation)
-    inside, corner = shapes.rasterise([part])
+    inside, corner = rasterised([part])
     whole = part.depth(np.ogrid[-20:21, -20:21, -20:21]) > 0
     window = tuple(slice(low + 20, low + 20 + side) for low, side in zip(corner, inside.shape, strict=True))
     assert (whole[window] == inside).all()
@@ -370,7 +377,7 @@ def test_a_volume_too_small_for_any_object_is_refused(shape):
 
 
 def test_objects_smaller_than_a_voxel_are_refused():
-    with pytest.raises(errors.PriorError, match=r"smaller than a voxel of 1 x 1 x 1 voxels"):
+    with pytest.raises(errors.PriorError, match=r"are smaller than a voxel of 1 x 1 x 1 voxels"):
         synthesize_masks((10, 50, 50), prior_for({"nuclei": 0.5}, 0.1))
     in_um = prior_for({"nuclei": 0.5}, 0.1, unit="um")
     with pytest.raises(errors.PriorError, match="check the unit and the voxel size"):
@@ -561,3 +568,35 @@ def test_thousands_of_objects_take_time_in_proportion_to_their_number():
     assert counts[1] > 3.5 * counts[0] > 700
     # Four times the objects; a quadratic way would take sixteen times as long.
     assert seconds[1] < 9 * seconds[0]
+
+
+def test_objects_too_thin_for_the_voxels_stop_with_that_reason(caplog):
+    thin = Prior((ObjectPrior("discs", "ellipsoid", ((10, 10), (10, 10), (0.05, 0.05)), count=(900, 900)),))
+    start = time.perf_counter()
+    scene = synthesize_scene((30, 100, 100), dataclasses.replace(thin, rotation_degrees=(0, 0), elastic_displacement=0))
+    assert time.perf_counter() - start < 20
+    assert any("too thin for these voxels" in one or "no free place" in one for one in scene.shortfalls)
+
+
+def test_a_part_of_a_volume_holds_its_share_of_a_count():
+    assert NUCLEI_AND_GOLGI.for_part(0.1).objects[0].count == (4, 7)
+    assert NUCLEI_AND_GOLGI.for_part(1e-6).objects[0].count == (1, 1)
+    assert prior_for({"a": 5}, 0.1).for_part(0.1) == prior_for({"a": 5}, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"minimum_gap": 2000}, "minimum_gap of 2000"), ({"layer_thickness": (5, 5)}, None)],
+)
+def test_what_exceeds_the_volume_is_refused(changes, said):
+    prior = dataclasses.replace(NUCLEI, **changes)
+    if said is None:
+        assert synthesize_masks((20, 60, 60), prior).array.any()
+    else:
+        with pytest.raises(errors.PriorError, match=said):
+            synthesize_masks((20, 60, 60), prior)
+
+
+def test_objects_many_times_longer_than_the_volume_are_refused():
+    with pytest.raises(errors.PriorError, match="cannot fit"):
+        synthesize_masks((32, 256, 256), changed(NUCLEI, semi_axes=((1700, 3000), (8, 13), (8, 13))))

@@ -78,6 +78,12 @@ def test_one_number_stands_for_both_ends_of_an_interval():
     assert Prior.from_dict({"objects": [short]}) == Prior.from_dict({"objects": [full]})
 
 
+def test_numbers_as_yaml_and_numpy_write_them_are_taken():
+    text = {"name": "a", "shape": "sphere", "semi_axes": [[1, 2]], "per_mm3": ["8e4", "1e5"]}
+    assert Prior.from_dict({"objects": [text], "unit": "um"}).objects[0].per_mm3 == (80000, 100000)
+    assert ObjectPrior("a", "sphere", ((np.float32(3), np.int64(4)),), count=np.int64(5)).count == (5, 5)
+
+
 def test_one_offset_stands_for_all_axes():
     three = ObjectPrior("b", "sphere", ((1, 2),), anchor="a", offset=((-1, 1),) * 3)
     assert ObjectPrior("b", "sphere", ((1, 2),), anchor="a", offset=(-1, 1)) == three
@@ -117,7 +123,7 @@ ANCHORED = {"name": "b", "shape": "sphere", "semi_axes": [[1, 2]], "anchor": "a"
         ({"objects": [{"name": "a", "shape": "sphere"}]}, "lacks the key 'semi_axes'"),
         ({"objects": [GOOD_OBJECT, GOOD_OBJECT]}, "described twice"),
         ({"objects": [{**GOOD_OBJECT, "name": ""}]}, "named ''"),
-        ({"objects": [{**GOOD_OBJECT, "shape": "cube"}]}, "unknown shape 'cube'"),
+        ({"objects": [{**GOOD_OBJECT, "shape": "cube"}]}, "shape received 'cube'"),
         ({"objects": [{**GOOD_OBJECT, "semi_axes": [[4, 3]]}]}, "empty interval"),
         ({"objects": [{**GOOD_OBJECT, "semi_axes": [[0, 3]]}]}, "give numbers above 0"),
         ({"objects": [{**GOOD_OBJECT, "semi_axes": [[1, 2], [1, 2]]}]}, "give 1 interval"),
@@ -142,6 +148,9 @@ ANCHORED = {"name": "b", "shape": "sphere", "semi_axes": [[1, 2]], "anchor": "a"
         ({"objects": [{**GOOD_OBJECT, "fill_fraction": [0.1, 0.2]}]}, "exactly one"),
         ({"objects": [{**GOOD_OBJECT, "count": [0, 4]}]}, "give numbers above 0"),
         ({"objects": [{**GOOD_OBJECT, "count": [1.5, 4]}]}, "two whole numbers"),
+        ({"objects": [{**GOOD_OBJECT, "count": [1, 10**21]}]}, "of at most 1000000000"),
+        ({"objects": [{**GOOD_OBJECT, "count": [1, 10**400]}]}, "give two numbers"),
+        ({"objects": [{**GOOD_OBJECT, "shape": ["sphere"]}]}, "shape received"),
         ({"objects": [{**GOOD_OBJECT, "count": None, "fill_fraction": [0.5, 1.0]}]}, "above 0 and below 1"),
         ({"objects": [{**GOOD_OBJECT, "count": None, "per_mm3": [1, 2]}]}, "unit: um"),
         ({"rotation_degrees": [True, 2]}, "rotation_degrees"),

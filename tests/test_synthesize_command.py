@@ -230,3 +230,35 @@ def test_what_was_found_is_drawn_in_number(stack_of_balls):
     fit = fit_prior(read_volume(stack_of_balls[0]))
     drawn = [len(synthesize_scene((40, 110, 110), fit.prior, seed, (0.5,) * 3).table) for seed in range(6)]
     assert np.mean(drawn) == pytest.approx(fit.classes[0].counts[0], rel=0.15)
+
+
+def test_every_stack_must_have_the_priors_channels(synthesize, tmp_path, capsys):
+    for name, n_channels in (("a", 2), ("b", 1)):
+        write_volume(tmp_path / f"{name}.tif", Volume(np.ones((12, 40, 50, n_channels), np.uint8)))
+    for arguments in ((), ("--object-diameter", "nuclei=12,golgi=6")):
+        assert synthesize("--like", tmp_path / "a.tif", tmp_path / "b.tif", *arguments, "-o", tmp_path / "out") == 2
+        assert "b: has 1 channel, but the prior draws 2 classes (golgi, nuclei)" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_line(synthesize, capsys):
+    assert synthesize("--shape", "8,30,30", "-o", "/proc", "--quiet") == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_unlike_voxel_sizes_are_fitted_by_the_volume_they_cover():
+    in_um = prior_for({"nuclei": 10.0}, 0.08, unit="um")
+    fine = simulate_stack((60, 120, 120), in_um, seed=1, voxel_size_um=(0.5,) * 3).image
+    coarse = simulate_stack((40, 80, 80), in_um, seed=2, voxel_size_um=(1.0,) * 3).image
+    low, high = fit_prior([fine, coarse]).prior.objects[0].fill_fraction
+    assert 0.05 < low < high < 0.11
+
+
+def test_a_known_diameter_keeps_the_fill_that_was_measured(stack_of_balls):
+    volume = read_volume(stack_of_balls[0])
+    as_found, doubled = fit_prior(volume), fit_prior(volume, diameters={"nuclei": "12um"})
+    assert doubled.classes[0].counts[0] == pytest.approx(as_found.classes[0].counts[0] / 8, rel=0.2)
+    assert doubled.classes[0].confidence < 0.3
+    assert np.mean(doubled.prior.objects[0].fill_fraction) == pytest.approx(
+        np.mean(as_found.prior.objects[0].fill_fraction), rel=0.4
+    )

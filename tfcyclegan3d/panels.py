@@ -12,6 +12,8 @@ from matplotlib.patheffects import withStroke
 
 from tfcyclegan3d.colours import composite, picture_colours
 
+MOST_SHOWN = 600  # Voxels along a side of a panel, which has fewer pixels.
+
 
 def display_range(array: np.ndarray) -> np.ndarray:
     """Stretch each channel (the last axis) between its 1st and 99.8th percentile to [0, 1], to be looked at."""
@@ -20,8 +22,11 @@ def display_range(array: np.ndarray) -> np.ndarray:
 
 
 def show(axis: Axes, plane: np.ndarray, class_names: Sequence[str], title: str = "") -> None:
-    """Show a plane, YXC in [0, 1], in its classes' colours."""
-    axis.imshow(composite(plane, class_names), interpolation="nearest")
+    """Show a plane, YXC in [0, 1], in its classes' colours; of a large one, every n-th voxel."""
+    height, width = plane.shape[:2]
+    step = max(1, max(height, width) // MOST_SHOWN)
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axis.imshow(composite(plane[::step, ::step], class_names), interpolation="nearest", extent=extent)
     axis.set_title(title, fontsize=10)
     axis.set(xticks=[], yticks=[])
 

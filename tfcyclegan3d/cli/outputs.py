@@ -37,7 +37,10 @@ def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...]) -
     if taken is not None and not overwrite:
         raise errors.OutputExistsError(taken)
     made = _make_folders(folder)
-    scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+    except OSError as error:
+        raise errors.OutputError(folder, error.strerror or error) from error
     try:
         yield scratch
         for stale in {path for pattern in writes for path in folder.glob(pattern)}:

@@ -15,7 +15,7 @@ SUMMARY = "build simulated stacks with their truth, to try and to test with"
 EXAMPLE = "tfcyclegan3d simulate --count 3 --shape 56,256,256 -o simulated"
 
 NUMBERED = ("stack_{}.tif", "truth_{}.tif", "objects_{}.tif", "objects_{}.csv")
-WRITES = (*(name.format("[0-9][0-9][0-9]") for name in NUMBERED), "microscope.yaml", "prior.yaml")
+WRITES = (*(name.format("[0-9][0-9][0-9]*") for name in NUMBERED), "microscope.yaml", "prior.yaml")
 
 MUCH_SATURATED = 0.02  # Of the voxels: more than bright debris makes.
 

@@ -20,14 +20,14 @@ SUMMARY = "draw synthetic masks to train on, no annotation needed"
 EXAMPLE = "tfcyclegan3d synthesize --like images/ --fit -o masks"
 
 WRITES = (
-    "mask_[0-9][0-9][0-9].tif",
-    "objects_[0-9][0-9][0-9].tif",
-    "objects_[0-9][0-9][0-9].csv",
+    "mask_[0-9][0-9][0-9]*.tif",
+    "objects_[0-9][0-9][0-9]*.tif",
+    "objects_[0-9][0-9][0-9]*.csv",
     "prior.json",
     "prior.yaml",
     "masks.png",
     "fit.json",
-    "beside_[0-9][0-9][0-9].png",
+    "beside_[0-9][0-9][0-9]*.png",
 )
 N_PICTURED = 4
 # Where only a diameter is known: about as full as tissue is, and as a sparse culture.
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> None:
         grids = _grids(options)
         prior, fit = _prior(options, grids[0])
         for grid in grids:
-            prior.check_fits(grid.shape, prior.voxel_size(grid.voxel_size_um))
+            _check_fits(prior, grid, options)
         with progress_bar("drawing masks", not options.quiet) as on_progress:
             for index, grid in enumerate(grids):
                 scene = synthesize_scene(grid.shape, prior, (options.seed, index), grid.voxel_size_um, options.workers)
@@ -155,11 +155,12 @@ def _grids(options: argparse.Namespace) -> list[Grid]:
 
 def _prior(options: argparse.Namespace, grid: Grid) -> tuple[Prior, PriorFit | None]:
     """Return what to draw, and the fit it comes from, if any."""
-    from tfcyclegan3d import errors
     from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI
     from tfcyclegan3d.synthesis.prior_file import load_prior
 
     known = object_diameters(options.object_diameter)
+    # In the order of the paper's channels, whatever order they were given in.
+    known = {name: known[name] for name in sorted(known, key=(*NUCLEI_AND_GOLGI.class_names, *known).index)}
     if options.fit:
         fit = _fit(options, known)
         return fit.prior, fit
@@ -171,13 +172,20 @@ def _prior(options: argparse.Namespace, grid: Grid) -> tuple[Prior, PriorFit | N
         prior = NUCLEI if grid.n_channels == 1 and options.classes is None else NUCLEI_AND_GOLGI
     if options.classes is not None:
         prior = prior.select(options.classes)
+    return prior, None
+
+
+def _check_fits(prior: Prior, grid: Grid, options: argparse.Namespace) -> None:
+    """Refuse a grid that the prior cannot be drawn on, or a stack of another number of channels."""
+    from tfcyclegan3d import errors
+
+    prior.check_fits(grid.shape, prior.voxel_size(grid.voxel_size_um))
     if options.like and grid.n_channels != len(prior.class_names) and options.classes is None:
         raise errors.ChannelError(
             grid.name,
             grid.n_channels,
             f"but the prior draws {len(prior.class_names)} classes ({', '.join(prior.class_names)})",
         )
-    return prior, None
 
 
 def _fit(options: argparse.Namespace, known: dict[str, str]) -> PriorFit:

@@ -14,15 +14,18 @@ from scipy.spatial import cKDTree
 from tfcyclegan3d import errors
 from tfcyclegan3d.synthesis import estimation
 from tfcyclegan3d.synthesis.diameters import diameter_in_voxels
+from tfcyclegan3d.synthesis.groups import share_of_groups
 from tfcyclegan3d.synthesis.measuring import ObjectEstimate, measure_objects
 from tfcyclegan3d.synthesis.object_prior import ObjectPrior
 from tfcyclegan3d.synthesis.placement import draw_scene
 from tfcyclegan3d.synthesis.prior import Prior, classes_of
 from tfcyclegan3d.synthesis.prior_values import Interval, Triple
+from tfcyclegan3d.synthesis.scale_space import middle
 from tfcyclegan3d.volumes import Volume
 
 logger = logging.getLogger(__name__)
 
+MOST_THRESHOLDED = 16_000_000  # Voxels: what distances in them take stays below a gigabyte.
 # Drawn fill fractions scatter so far about what was found, which a stack cannot tell closer.
 FILL_SCATTER = (0.95, 1.05)
 # Objects less elongated than this are taken for spheres: blur and noise make as much of a sphere.
@@ -32,7 +35,9 @@ ROUND = 1.25
 PAIRED_DISTANCE, N_PAIRS = 0.5, 8
 # Below this, unmatched objects are what splitting and merging make of fully paired ones.
 LEAST_UNPAIRED = 0.2
-SAMPLED_SHAPE = (128, 512, 512)  # At most: enough to tell how full a number of pairs is.
+SCALE_TOLERANCE = 0.4  # Logarithm of a given diameter by the one found, at which confidence has fallen to 37 %.
+# Of what is drawn to tell how full a number of groups is, at most.
+SAMPLED_SHAPE, ENOUGH_GROUPS = (128, 512, 512), 500
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,7 @@ def fit_prior(
         orientation="in-plane" if long and all(one.in_plane for one in long) else "any",
     )
     if len(classes) == 2:
-        prior = _paired(prior, estimates, volumes, sizes)
+        prior = _paired(prior, estimates, sizes)
     return PriorFit(_with_density(prior, classes, volumes, sizes), classes)
 
 
@@ -208,6 +213,7 @@ def _measured(volume: Volume, channel: int, name: str, voxel_size: Triple) -> Ob
     found = measure_objects(array, voxel_size)
     if found is not None:
         return found
+    array = middle(array, MOST_THRESHOLDED)
     in_voxels = estimation.diameter(array, [side / voxel_size[2] for side in voxel_size])
     if in_voxels is None:
         return None
@@ -218,9 +224,10 @@ def _measured(volume: Volume, channel: int, name: str, voxel_size: Triple) -> Ob
         semi_axes=((0.35 * diameter, 0.65 * diameter),) * 3,
         elongation=1.0,
         in_plane=False,
-        count=fill * array.size * float(np.prod(voxel_size)) / (np.pi / 6 * diameter**3),
+        count=fill * volume.array[..., channel].size * float(np.prod(voxel_size)) / (np.pi / 6 * diameter**3),
         fill_fraction=fill,
         centres=np.empty((0, 3)),
+        window=(np.zeros(3), np.array(volume.shape)),
         n_measured=0,
         confidence=0.05,
         doubts=("No objects could be told apart: this is the size of what a threshold leaves.",),
@@ -254,9 +261,11 @@ def _pooled(
     axes = scale * np.tensordot(weights, np.array([one.semi_axes for one in seen]), 1)
     n_voxels = np.array([np.prod(volume.shape) for volume in volumes], dtype=np.float64)
     volume_unit3 = n_voxels @ [np.prod(size) for size in sizes]
-    counts = tuple(float(one.count) if one is not None else 0.0 for one in found)
+    # How full a stack is has been measured: larger objects are fewer then.
+    counts = tuple(float(one.count) / scale**3 if one is not None else 0.0 for one in found)
     fills = [one.fill_fraction if one is not None else 0.0 for one in found]
     confidence = float(weights @ [one.confidence for one in seen]) * len(seen) / len(found)
+    confidence *= float(np.exp(-((np.log(scale) / SCALE_TOLERANCE) ** 2)))
     # Two stacks' doubts may differ in their figures alone.
     doubts = {re.sub(r"[\d.]+", "", doubt): doubt for one in seen for doubt in one.doubts}
     if len(seen) < len(found):
@@ -292,22 +301,24 @@ def _short(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def _paired(
-    prior: Prior,
-    estimates: Sequence[Sequence[ObjectEstimate | None]],
-    volumes: Sequence[Volume],
-    sizes: Sequence[Triple],
-) -> Prior:
+def _paired(prior: Prior, estimates: Sequence[Sequence[ObjectEstimate | None]], sizes: Sequence[Triple]) -> Prior:
     """Draw the second class beside the first where their centres are much closer than at random places."""
     vectors, matched, n_first, n_second, expected = [], 0, 0, 0, []
-    for first, second, volume, size in zip(*estimates, volumes, sizes, strict=True):
-        if first is None or second is None or min(len(first.centres), len(second.centres)) < N_PAIRS:
+    for first, second, size in zip(*estimates, sizes, strict=True):
+        if first is None or second is None:
             return prior
-        one, other = first.centres * size, second.centres * size
+        low = np.maximum(first.window[0], second.window[0])
+        high = np.minimum(first.window[1], second.window[1])
+        one, other = (
+            found.centres[((found.centres >= low) & (found.centres < high)).all(axis=1)] * size
+            for found in (first, second)
+        )
+        if min(len(one), len(other)) < N_PAIRS:
+            return prior
         distances, nearest = cKDTree(one).query(other)
         _, back = cKDTree(other).query(one)
         mutual = back[nearest] == np.arange(len(other))
-        density = len(one) / float(np.prod(volume.shape) * np.prod(size))
+        density = len(one) / float(np.prod(high - low) * np.prod(size))
         # Median distance to the nearest of points thrown at random: a ball that is empty with probability one half.
         expected.append((3 * np.log(2) / (4 * np.pi * density)) ** (1 / 3))
         close = mutual & (distances < 2 * np.median(distances))
@@ -321,9 +332,9 @@ def _paired(
     lone = [share if share >= LEAST_UNPAIRED else 0.0 for share in (1 - matched / n_first, 1 - matched / n_second)]
     anchor, member = prior.objects
     member = dataclasses.replace(
-        member, fill_fraction=None, anchor=anchor.name, offset=(-reach, reach), unpaired=round(lone[1], 2)
+        member, fill_fraction=None, anchor=anchor.name, offset=(-reach, reach), unpaired=min(round(lone[1], 2), 0.95)
     )
-    anchor = dataclasses.replace(anchor, unpaired=round(lone[0], 2))
+    anchor = dataclasses.replace(anchor, unpaired=min(round(lone[0], 2), 0.95))
     return dataclasses.replace(prior, objects=(anchor, member))
 
 
@@ -335,14 +346,16 @@ def _with_density(
     What so many cover, overlapping in pairs and cut by the border, is told by drawing them.
     """
     counts = {one.name: np.array(one.counts) for one in classes}
-    n_voxels = np.array([np.prod(volume.shape) for volume in volumes], dtype=np.float64)
-    shape = tuple(min(side, most) for side, most in zip(volumes[0].shape, SAMPLED_SHAPE, strict=True))
+    volumes_unit3 = np.array(
+        [np.prod(volume.shape) * np.prod(size) for volume, size in zip(volumes, sizes, strict=True)]
+    )
     fills = {}
     for kind in prior.groups():
-        densities = np.mean([counts[name] for name in kind.class_names], axis=0) / n_voxels
-        mean = float(densities[densities > 0].mean())
-        n_drawn = max(1, round(mean * np.prod(shape)))
         alone = prior.select(kind.class_names)
+        groups = np.mean([counts[one.name] / share_of_groups(kind, one) for one in kind.members], axis=0)
+        densities = groups / volumes_unit3
+        mean = float(densities[densities > 0].mean())
+        shape, n_drawn = _sampled_shape(volumes[0].shape, mean * float(np.prod(sizes[0])))
         counted = dataclasses.replace(
             alone,
             objects=tuple(
@@ -357,3 +370,11 @@ def _with_density(
             for factor, end in zip(FILL_SCATTER, ends, strict=True)
         )
     return prior.with_fill(fills)
+
+
+def _sampled_shape(shape: Triple, per_voxel: float) -> tuple[Triple, int]:
+    """Return a volume with enough groups to tell how full they are, and how many those are."""
+    z, y, x = (min(side, most) for side, most in zip(shape, SAMPLED_SHAPE, strict=True))
+    shrink = min(1.0, np.sqrt(ENOUGH_GROUPS / max(per_voxel * z * y * x, 1e-9)))
+    y, x = max(1, round(y * shrink)), max(1, round(x * shrink))
+    return (z, y, x), max(1, round(per_voxel * z * y * x))

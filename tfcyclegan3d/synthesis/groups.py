@@ -114,6 +114,12 @@ def draw_group(kind: GroupKind, prior: Prior, voxel_size: Sequence[float], rng: 
     return Group(members, corner)
 
 
+def share_of_groups(kind: GroupKind, member: ObjectPrior) -> float:
+    """Return the share of a kind's groups that hold an object of a class."""
+    alone = {one.name: one.unpaired / (1 - one.unpaired) for one in kind.members}
+    return (1 + alone[member.name]) / (1 + sum(alone.values()))
+
+
 def _present(kind: GroupKind, rng: np.random.Generator) -> tuple[ObjectPrior, ...]:
     """Draw whether the group is whole, or which of its classes stands alone.
 

@@ -84,7 +84,7 @@ def synthesize_masks(
     try:
         mask = scene.mask()
     except MemoryError as error:
-        raise _too_large(shape) from error
+        raise too_large(shape) from error
     return SyntheticMasks(mask, voxel_size_um, "synthetic masks", scene=scene)
 
 
@@ -108,9 +108,9 @@ def synthesize_scene(
     if workers is not None and workers < 1:
         raise errors.OptionError("workers", workers, "give at least 1")
     try:
-        return draw_scene(sides, prior, voxel_size, _seed_sequence(seed), workers)
+        return draw_scene(sides, prior, voxel_size, seed_sequence(seed), workers)
     except (MemoryError, OverflowError) as error:
-        raise _too_large(shape) from error
+        raise too_large(shape) from error
 
 
 def _checked_shape(shape: Sequence[int]) -> tuple[int, int, int]:
@@ -122,15 +122,17 @@ def _checked_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     if len(sides) != 3 or any(side < 1 or side != given for side, given in zip(sides, shape, strict=True)):
         raise errors.OptionError("shape", shape, remedy)
     if np.prod(sides, dtype=np.float64) > np.iinfo(np.intp).max:
-        raise _too_large(shape)
+        raise too_large(shape)
     return sides
 
 
-def _too_large(shape: Sequence[int]) -> errors.OptionError:
+def too_large(shape: Sequence[int]) -> errors.OptionError:
+    """Return the error of a volume larger than memory."""
     return errors.OptionError("shape", shape, "that is larger than this machine's memory, give less")
 
 
-def _seed_sequence(seed: int | Sequence[int] | np.random.Generator) -> np.random.SeedSequence:
+def seed_sequence(seed: int | Sequence[int] | np.random.Generator) -> np.random.SeedSequence:
+    """Return where everything random comes from, or say why the seed is none."""
     if isinstance(seed, np.random.Generator):
         seed = [int(one) for one in seed.integers(0, 2**32, size=4)]
     try:

@@ -57,6 +57,8 @@ class ObjectEstimate:
         Estimated share of the voxels covered, 0 to 1.
     centres : np.ndarray
         (n, 3) float: centres of the objects found, in voxels.
+    window : (np.ndarray, np.ndarray)
+        First voxel and end, (3,) each, of the part of the volume that was measured and that ``centres`` lie in.
     n_measured : int
         Whole objects that the size was measured on; 0 where it had to be measured on cut ones.
     confidence : float
@@ -72,6 +74,7 @@ class ObjectEstimate:
     count: float
     fill_fraction: float
     centres: np.ndarray
+    window: tuple[np.ndarray, np.ndarray]
     n_measured: int
     confidence: float
     doubts: tuple[str, ...]
@@ -125,6 +128,7 @@ def measure_objects(array: np.ndarray, voxel_size: Sequence[float] = (1.0, 1.0, 
         min(1.0, float(first.volume.sum() / (part.size * voxel.prod()))),
         # A block's position is that of its middle.
         corner + (first.centres + (side - voxel) / 2) / voxel,
+        (corner, corner + np.array(part.shape)),
         int(first.whole.sum()),
         confidence,
         doubts,

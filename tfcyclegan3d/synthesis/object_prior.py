@@ -72,8 +72,7 @@ class ObjectPrior:
         """Check every field and turn lists into tuples."""
         if not isinstance(self.name, str) or not self.name:
             raise errors.PriorError(f"a class is named {self.name!r}", "name it with a word, for example 'nuclei'")
-        if self.shape not in N_SEMI_AXES:
-            raise errors.PriorError(f"{self.name}: unknown shape {self.shape!r}", f"known: {', '.join(N_SEMI_AXES)}")
+        values.choice(self.shape, f"{self.name}: shape", tuple(N_SEMI_AXES))
         if self.anchor is not None and not isinstance(self.anchor, str):
             raise errors.PriorError(f"{self.name}: anchor received {self.anchor!r}", "name a class, or leave it out")
         checked = {
@@ -135,6 +134,11 @@ class ObjectPrior:
     def least_diameter(self) -> float:
         """Twice the least semi-axis that can be drawn, in the prior's unit."""
         return 2 * min(low for low, _ in self.semi_axes)
+
+    @property
+    def greatest_diameter(self) -> float:
+        """Twice the greatest semi-axis that can be drawn, in the prior's unit."""
+        return 2 * max(high for _, high in self.semi_axes)
 
     @property
     def typical_volume(self) -> float:

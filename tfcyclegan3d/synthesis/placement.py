@@ -21,6 +21,8 @@ from tfcyclegan3d.synthesis.scene import DrawnObject, PlacedObject, Scene
 BATCHES = (4, 32, 128)
 # Groups of a kind in a row for which no place was found before the volume counts as full for that kind.
 PATIENCE = 5
+# Groups of a kind that no voxel showed, before it is given up: some of small objects may well miss every voxel.
+MOST_EMPTY = 500
 # Voxels of a group looked up before the whole group is: enough to dismiss nearly every taken place.
 PROBES = 48
 UM3_PER_MM3 = 1e9
@@ -47,6 +49,7 @@ class Quota:
     n_groups: int = 0
     n_voxels: int = 0
     n_failures: int = 0
+    n_empty: int = 0
 
     @property
     def is_met(self) -> bool:
@@ -56,7 +59,7 @@ class Quota:
     @property
     def is_given_up(self) -> bool:
         """Whether no place was found for too many of it in a row."""
-        return self.n_failures >= PATIENCE
+        return self.n_failures >= PATIENCE or self.n_empty >= MOST_EMPTY
 
     def shortfall(self, n_volume: int) -> str:
         """Say how much was placed of what was asked for, and why no more."""
@@ -66,10 +69,10 @@ class Quota:
             amount = (
                 f"{self.n_voxels / n_volume:.1%} of the volume filled instead of {self.wanted_voxels / n_volume:.1%}"
             )
-        return (
-            f"{' and '.join(self.kind.class_names)}: {amount}, because no free place was left for the next; "
-            "ask for fewer or smaller objects"
-        )
+        reason = "no free place was left for the next; ask for fewer or smaller objects"
+        if self.n_empty >= MOST_EMPTY:
+            reason = "the objects are too thin for these voxels to show; ask for thicker ones"
+        return f"{' and '.join(self.kind.class_names)}: {amount}, because {reason}"
 
 
 def draw_scene(
@@ -115,6 +118,9 @@ def draw_scene(
     while open_quotas := [one for one in quotas if not (one.is_met or one.is_given_up)]:
         for quota in open_quotas:
             group = next(quota.groups)
+            if not group.solid.any():
+                quota.n_empty += 1
+                continue
             origin = _find_place(group, taken, gap, layer, rng)
             quota.n_failures = quota.n_failures + 1 if origin is None else 0
             if origin is not None:
@@ -189,8 +195,6 @@ def _find_place(
     if gap.any():
         solid = ndimage.maximum_filter(solid, size=tuple(2 * gap + 1), mode="constant")
     probes = np.argwhere(solid)
-    if not len(probes):
-        return None
     probes = corner + probes[rng.integers(len(probes), size=PROBES)]
     for tries in BATCHES:
         origins = layer.origins(tries, taken.shape, rng) if layer else rng.integers(0, taken.shape, size=(tries, 3))

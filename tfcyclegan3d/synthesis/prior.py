@@ -203,6 +203,24 @@ class Prior:
             ),
         )
 
+    def for_part(self, share: float) -> Prior:
+        """Return the same objects for a part of the volume that counts are meant for: as dense, so fewer.
+
+        Parameters
+        ----------
+        share : float
+            Of the volume, above 0.
+        """
+        return dataclasses.replace(
+            self,
+            objects=tuple(
+                one
+                if one.count is None
+                else dataclasses.replace(one, count=tuple(max(1, round(share * end)) for end in one.count))
+                for one in self.objects
+            ),
+        )
+
     def check_fits(self, shape: Sequence[int], voxel_size: Triple) -> None:
         """Refuse a volume too small to hold an object, and voxels too large to show one.
 
@@ -216,10 +234,11 @@ class Prior:
         Raises
         ------
         PriorError
-            Where the thinnest side of the smallest object of a class is longer than the longest side of the volume, or
-            its typical object is smaller than a voxel.
+            Where the thinnest side of the smallest object of a class is longer than the longest side of the volume, the
+            largest several times longer than its diagonal, or the typical one smaller than a voxel.
         """
-        longest = max(side * step for side, step in zip(shape, voxel_size, strict=True))
+        sides = [side * step for side, step in zip(shape, voxel_size, strict=True)]
+        longest, diagonal = max(sides), math.hypot(*sides)
         for one in self.objects:
             if one.typical_volume < math.prod(voxel_size):
                 raise errors.PriorError(
@@ -227,11 +246,17 @@ class Prior:
                     f"{' x '.join(f'{side:g}' for side in voxel_size)} {self.unit}",
                     "check the unit and the voxel size, or draw larger objects",
                 )
-            if one.least_diameter > longest:
+            if one.least_diameter > longest or one.greatest_diameter > 3 * diagonal:
                 raise errors.PriorError(
-                    f"{one.name} at least {one.least_diameter:g} {self.unit} across cannot fit into a volume of "
-                    f"{' x '.join(str(side) for side in shape)} voxels",
+                    f"{one.name} of {one.least_diameter:g} to {one.greatest_diameter:g} {self.unit} cannot fit into a "
+                    f"volume of {' x '.join(str(side) for side in shape)} voxels",
                     "give a larger volume or smaller semi_axes",
+                )
+        reach = max(abs(end) for one in self.objects for ends in one.offset for end in ends)
+        for name, length in {"minimum_gap": self.minimum_gap, "offset": reach}.items():
+            if length > diagonal:
+                raise errors.PriorError(
+                    f"{name} of {length:g} {self.unit} exceeds the volume's diagonal of {diagonal:.3g}", "give less"
                 )
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 
 from tfcyclegan3d import errors
 
 Interval = tuple[float, float]
 Triple = tuple[float, float, float]
+MOST_OBJECTS = 10**9
 
 
 def is_number(value: object) -> bool:
     """Return whether a value is a finite int or float; True and False are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _as_number(value: object) -> object:
+    """Return a text such as ``"8e4"``, which YAML takes for no number, as one; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def interval(
@@ -29,14 +44,20 @@ def interval(
     ------
     PriorError
     """
-    received, value = value, [value, value] if is_number(value) else value
+    received = value
+    value = _as_number(value)
+    value = [value, value] if is_number(value) else value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = [_as_number(one) for one in value]
     if not isinstance(value, Sequence) or len(value) != 2 or not all(is_number(one) for one in value):
         raise errors.PriorError(f"{where} received {received!r}", "give two numbers, low and high, or one for both")
     low, high = float(value[0]), float(value[1])
     if low > high:
         raise errors.PriorError(f"{where} received the empty interval {value!r}", "put the lower number first")
     if (above is not None and low <= above) or (below is not None and high >= below):
-        limits = f"above {above:g}" + (f" and below {below:g}" if below is not None else "")
+        limits = " and ".join(
+            f"{word} {end:g}" for word, end in (("above", above), ("below", below)) if end is not None
+        )
         raise errors.PriorError(f"{where} received {value!r}", f"give numbers {limits}")
     if within is not None and not within[0] <= low <= high <= within[1]:
         raise errors.PriorError(f"{where} received {value!r}", f"give numbers from {within[0]:g} to {within[1]:g}")
@@ -51,8 +72,9 @@ def whole_interval(value: object, where: str) -> tuple[int, int]:
     PriorError
     """
     low, high = interval(value, where, above=0.0)
-    if low != int(low) or high != int(high):
-        raise errors.PriorError(f"{where} received {value!r}", "give two whole numbers, low and high")
+    if low != int(low) or high != int(high) or high > MOST_OBJECTS:
+        remedy = f"give two whole numbers, low and high, of at most {MOST_OBJECTS}"
+        raise errors.PriorError(f"{where} received {value!r}", remedy)
     return int(low), int(high)
 
 

@@ -125,29 +125,6 @@ def rotation_in_space(quaternion: Sequence[float]) -> np.ndarray:
     )
 
 
-def rasterise(parts: Sequence[Ellipsoid], voxel_size: Sequence[float] = (1, 1, 1)) -> tuple[np.ndarray, np.ndarray]:
-    """Rasterise a shape into the small box around it.
-
-    Parameters
-    ----------
-    parts : sequence of Ellipsoid
-        Their union is the shape; lengths in the unit of the voxel size.
-    voxel_size : (z, y, x)
-        Sides of a voxel.
-
-    Returns
-    -------
-    inside : np.ndarray
-        ZYX bool, True where a voxel's centre lies inside.
-    corner : np.ndarray
-        (3,) int: the voxel at which the box begins.
-    """
-    low, high = bounds(parts, voxel_size)
-    axes = np.ogrid[tuple(slice(first, last + 1) for first, last in zip(low, high, strict=True))]
-    points = [axis * side for axis, side in zip(axes, voxel_size, strict=True)]
-    return union(parts, points), low
-
-
 def bounds(parts: Sequence[Ellipsoid], voxel_size: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Return the first and the last voxel, each (3,) int, of the smallest upright box around a shape."""
     low = np.min([part.centre - part.half_extent for part in parts], axis=0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfcyclegan3d import errors
-from tfcyclegan3d.synthesis.masks import SyntheticMasks, synthesize_masks
+from tfcyclegan3d.synthesis.masks import SyntheticMasks, seed_sequence, synthesize_masks, too_large
 from tfcyclegan3d.synthesis.microscope import CLEAN, Microscope
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior
 from tfcyclegan3d.synthesis.rendering import render
@@ -102,9 +102,14 @@ def simulate_stack(
     Raises
     ------
     OptionError
-        For a shape that is none.
+        For a shape or seed that is none, or a shape larger than memory.
+    PriorError
+        Where the prior cannot be drawn in it.
     """
-    drawing, seeing = np.random.SeedSequence(seed).spawn(2)
+    drawing, seeing = seed_sequence(seed).spawn(2)
     truth = synthesize_masks(shape, prior, np.random.default_rng(drawing), voxel_size_um)
-    light = render(truth.objects, microscope, np.random.default_rng(seeing))
-    return SimulatedStack(Volume(camera.counts(light), voxel_size_um, "simulated"), truth)
+    try:
+        counts = camera.counts(render(truth.objects, microscope, np.random.default_rng(seeing)))
+    except MemoryError as error:
+        raise too_large(shape) from error
+    return SimulatedStack(Volume(counts, voxel_size_um, "simulated"), truth)

@@ -42,7 +42,7 @@ class Prepared:
     prior : Prior or None
         What they were drawn from; None for masks that were given.
     voxel_size : (z, y, x)
-        Of the stacks, in the prior's unit.
+        Of the stacks, in the prior's unit; relative to X where masks were given.
     notes : list of str
         What was found or assumed, for the user to read.
     """
@@ -197,7 +197,7 @@ def _fitting_prior(config: Config, images: Sequence[Volume], notes: list[str]) -
             notes.append("better say how large the objects are, with --object-diameter NAME=VALUE")
         prior = fit.prior
         fills = {kind.root.name: float(np.mean(kind.root.fill_fraction)) for kind in prior.groups()}
-    # A threshold misses dim objects and takes noise for some, so masks are drawn around what it finds.
+    # Thresholds and fits miss dim objects and take noise for some, so masks are drawn around what they find.
     intervals = {
         name: (float(np.clip(0.8 * fill, 0.005, 0.4)), float(np.clip(2.0 * fill, 0.01, 0.45)))
         for name, fill in fills.items()
@@ -279,7 +279,9 @@ def _drawn_objects(
         if config.synthesis.maximum_shape is not None:
             sides = np.minimum(sides, np.maximum(config.synthesis.maximum_shape, config.training.patch_shape))
         seed = np.random.SeedSequence([config.seed, stream, i])
-        scene = draw_scene(tuple(int(side) for side in sides * finer), prior, fine, seed)
+        # Counts are those of a whole stack; what is padded beyond one stays as the preset says.
+        share = min(1.0, float(np.prod(sides) / np.prod(images[i % len(images)].shape[:3])))
+        scene = draw_scene(tuple(int(side) for side in sides * finer), prior.for_part(share), fine, seed)
         shortfalls.extend(scene.shortfalls)
         objects.append(CoarseObjects.of(scene.numbers(), finer))
     if shortfalls and notes is not None:
