@@ -70,7 +70,8 @@ class SynthesisConfig:
     diameters : dict, optional
         Typical diameter of each class: a number of voxels along X, or a text such as ``"8um"``.
     fill_from_stack : bool
-        Draw masks as full as the user's stacks are by Otsu's threshold, whatever the prior's own count is.
+        Where no prior is given: draw masks as full as the stacks look, by Otsu's threshold beside given diameters,
+        or by what is measured in them. False draws the paper's prior where its classes are asked for without diameters.
     n_masks : int
         Mask volumes drawn.
     maximum_shape : (int, int, int), optional

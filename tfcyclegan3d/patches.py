@@ -75,7 +75,7 @@ class VolumePatches:
         ZYXC float32 in [-1, 1], images or masks. Those smaller than a patch are padded by reflection.
     patch_shape : (int, int, int)
         Z, Y, X.
-    seed : int or sequence of int
+    seed : sequence of int
         Of places and augmentation.
     """
 
@@ -113,7 +113,7 @@ class RenderedPatches:
         Where each rendering draws its strengths.
     percentiles : (float, float)
         Of the contrast stretching.
-    seed : int or sequence of int
+    seed : sequence of int
         Of everything random.
     patches_per_rendering : int
         How many consecutive indices share one rendering, where strengths are drawn per volume.

@@ -146,15 +146,15 @@ def pad_to(array: np.ndarray, minimum: Triple, multiple: int = 1) -> np.ndarray:
     return np.pad(array, [*padding, (0, 0)], mode="reflect")
 
 
-def working_factors(diameter_um_or_voxels: float, voxel_aspect: Sequence[float], target: float) -> Triple:
+def working_factors(smallest_diameter: float, voxel_size: Sequence[float], target: float) -> Triple:
     """Choose how much each axis is downsampled so that objects are about ``target`` voxels across.
 
     Parameters
     ----------
-    diameter_um_or_voxels : float
-        Diameter of the smallest objects along X, in voxels of X.
-    voxel_aspect : (float, float, float)
-        Size of a voxel along Z, Y, X relative to X.
+    smallest_diameter : float
+        Diameter of the smallest objects.
+    voxel_size : (float, float, float)
+        Size of a voxel along Z, Y, X, in the unit of the diameter.
     target : float
         Wanted diameter, in voxels of the coarse grid.
 
@@ -163,5 +163,5 @@ def working_factors(diameter_um_or_voxels: float, voxel_aspect: Sequence[float],
     (int, int, int)
         Each at least 1 and at most 8.
     """
-    diameters = [diameter_um_or_voxels / aspect for aspect in voxel_aspect]
+    diameters = [smallest_diameter / side for side in voxel_size]
     return tuple(int(np.clip(np.floor(diameter / target + 0.35), 1, 8)) for diameter in diameters)
