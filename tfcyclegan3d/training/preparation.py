@@ -203,8 +203,9 @@ def _fitting_prior(config: Config, images: Sequence[Volume], notes: list[str]) -
         for name, fill in fills.items()
     }
     notes.extend(
-        f"{name} look {100 * fills[name]:.1f} % full: masks are drawn {100 * low:.1f} to {100 * high:.1f} % full"
-        for name, (low, high) in intervals.items()
+        f"{' and '.join(kind.class_names)} cover about {100 * fills[kind.root.name]:.1f} % of the stacks: "
+        "masks are drawn {:.1f} to {:.1f} % full".format(*(100 * end for end in intervals[kind.root.name]))
+        for kind in prior.groups()
     )
     return prior.with_fill(intervals)
 

@@ -204,7 +204,8 @@ class CycleGANTrainer:
         channels = self._prepared.prior.channels().values()
         fills = [np.mean([mask[..., list(some)].any(axis=-1).mean() for mask in masks]) for some in channels]
         self._fills.assign(np.maximum(fills, 1e-6))
-        found = ", ".join(f"{name} {100 * fill:.1f} %" for name, fill in self._fills_by_kind.items())
+        kinds = [" and ".join(kind.class_names) for kind in self._prepared.prior.groups()]
+        found = ", ".join(f"{name} {100 * fill:.1f} %" for name, fill in zip(kinds, fills, strict=True))
         note = f"after the start, the stacks look this full: {found}; synthetic masks are drawn anew"
         logger.info(note)
         self._prepared.notes.append(note)
