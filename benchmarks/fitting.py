@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from tfcyclegan3d import NUCLEI_AND_GOLGI, ObjectPrior, Prior, fit_prior, prior_for, read_volume
+from tfcyclegan3d.synthesis.classes import classes_of
 from tfcyclegan3d.synthesis.masks import synthesize_scene
 from tfcyclegan3d.synthesis.microscope import CLEAN, HARD
 from tfcyclegan3d.synthesis.pictures import draw_beside
-from tfcyclegan3d.synthesis.prior import classes_of
 from tfcyclegan3d.synthesis.simulation import simulate_stack
 
 # Not the seed that the measurement's constants were chosen on.
@@ -30,6 +30,7 @@ def simulated_cases() -> Iterator[tuple[str, Prior, tuple[float, float, float] |
     yield "the paper's pairs", NUCLEI_AND_GOLGI, None
     yield "round, 10 across, 5 % full", prior_for({"nuclei": 10.0}, 0.05), None
     yield "round, 16 across, 12 % full", prior_for({"nuclei": 16.0}, 0.12), None
+    yield "round, 18 across, 2 % full", prior_for({"nuclei": 18.0}, 0.02), None
     yield "round, 24 across, 15 % full", prior_for({"nuclei": 24.0}, 0.15), None
     long = ObjectPrior("nuclei", "ellipsoid", ((14, 18), (6, 8), (6, 8)), fill_fraction=(0.08, 0.08))
     yield "long, any direction, 8 % full", Prior((long,), orientation="any"), None

@@ -18,9 +18,9 @@ import tifffile
 from tfcyclegan3d.cli import main as command_line
 from tfcyclegan3d.evaluation.overlap import evaluate
 from tfcyclegan3d.inference.predictor import load_model
+from tfcyclegan3d.synthesis.diameters import prior_for
 from tfcyclegan3d.synthesis.microscope import ANY, CLEAN, HARD
 from tfcyclegan3d.synthesis.microscope_file import load_microscope
-from tfcyclegan3d.synthesis.prior import prior_for
 from tfcyclegan3d.synthesis.prior_file import save_prior
 from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.thresholding import otsu_mask

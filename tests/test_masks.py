@@ -9,12 +9,13 @@ from scipy import ndimage, stats
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.synthesis import deform, placement, shapes
+from tfcyclegan3d.synthesis.diameters import prior_for
 from tfcyclegan3d.synthesis.groups import draw_group
 from tfcyclegan3d.synthesis.layer import draw_layer
 from tfcyclegan3d.synthesis.mask_files import write_masks
 from tfcyclegan3d.synthesis.masks import synthesize_masks, synthesize_scene
 from tfcyclegan3d.synthesis.object_prior import ObjectPrior
-from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, Prior, prior_for
+from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, Prior
 from tfcyclegan3d.volumes import read_volume
 
 SHAPE = (61, 400, 420)

@@ -125,7 +125,8 @@ def test_noise_holds_no_objects(seed):
 
 @pytest.mark.parametrize("shape", [(1, 64, 64), (3, 4, 5), (1, 1, 1), (60, 2, 60)])
 def test_thin_and_tiny_arrays_do_no_harm(shape):
-    measure_objects(np.random.default_rng(0).poisson(5, shape))
+    found = measure_objects(np.random.default_rng(0).poisson(5, shape))
+    assert found is None or found.confidence < 0.3
 
 
 def test_masks_can_be_measured():

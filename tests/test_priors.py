@@ -6,9 +6,11 @@ import pytest
 import yaml
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.synthesis.classes import classes_of
+from tfcyclegan3d.synthesis.diameters import prior_for
 from tfcyclegan3d.synthesis.masks import synthesize_masks
 from tfcyclegan3d.synthesis.object_prior import ObjectPrior
-from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, Prior, classes_of, prior_for
+from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, Prior
 from tfcyclegan3d.synthesis.prior_file import load_prior, save_prior
 from tfcyclegan3d.volumes import Volume
 

@@ -5,9 +5,10 @@ import pytest
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.cli import main as command_line
+from tfcyclegan3d.synthesis.diameters import prior_for
 from tfcyclegan3d.synthesis.fitting import fit_prior
 from tfcyclegan3d.synthesis.masks import synthesize_scene
-from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, prior_for
+from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI
 from tfcyclegan3d.synthesis.prior_file import load_prior, save_prior
 from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.volumes import Volume, read_volume, write_volume

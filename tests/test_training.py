@@ -15,8 +15,8 @@ from scipy import ndimage
 from tests.tiny import TINY
 from tfcyclegan3d import errors, losses, presets
 from tfcyclegan3d.config import from_dict
-from tfcyclegan3d.synthesis.diameters import diameter_in_voxels
-from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior, prior_for
+from tfcyclegan3d.synthesis.diameters import diameter_in_voxels, prior_for
+from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior
 from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.training import previews
 from tfcyclegan3d.training.averaging import WeightAverage

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from tfcyclegan3d.config import Config
     from tfcyclegan3d.evaluation.overlap import evaluate
     from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
+    from tfcyclegan3d.synthesis.diameters import prior_for
     from tfcyclegan3d.synthesis.fitting import PriorFit, fit_prior
     from tfcyclegan3d.synthesis.masks import SyntheticMasks, synthesize_masks
     from tfcyclegan3d.synthesis.microscope import Microscope
     from tfcyclegan3d.synthesis.microscope_file import load_microscope, save_microscope
     from tfcyclegan3d.synthesis.object_prior import ObjectPrior
-    from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, Prior, prior_for
+    from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI, Prior
     from tfcyclegan3d.synthesis.prior_file import load_prior, save_prior
     from tfcyclegan3d.synthesis.simulation import Camera, SimulatedStack, simulate_stack
     from tfcyclegan3d.thresholding import otsu_mask
@@ -47,7 +48,7 @@ _HOMES = {
     "load_model": "inference.predictor",
     "load_prior": "synthesis.prior_file",
     "otsu_mask": "thresholding",
-    "prior_for": "synthesis.prior",
+    "prior_for": "synthesis.diameters",
     "read_volume": "volumes",
     "save_microscope": "synthesis.microscope_file",
     "save_prior": "synthesis.prior_file",

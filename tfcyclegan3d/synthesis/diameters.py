@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tfcyclegan3d import errors
-from tfcyclegan3d.synthesis.prior import Prior, prior_for
+from tfcyclegan3d.synthesis import prior_values as values
+from tfcyclegan3d.synthesis.object_prior import ObjectPrior
+from tfcyclegan3d.synthesis.prior import Prior
 from tfcyclegan3d.synthesis.prior_values import Interval, Triple
+from tfcyclegan3d.volumes import Volume
 
 
 def diameter_in_voxels(name: str, value: float | str, voxel_size_um: Triple | None, source: str = "the stack") -> float:
@@ -45,6 +48,61 @@ def diameter_in_voxels(name: str, value: float | str, voxel_size_um: Triple | No
             f"{source} has no voxel size: give it with --voxel-size, or the diameter in voxels, without um",
         )
     return number / voxel_size_um[2]
+
+
+def diameters_in_voxels(
+    diameters: Mapping[str, float | str], class_names: Sequence[str], volume: Volume
+) -> dict[str, float]:
+    """Return the diameters of some of a stack's classes in voxels along X.
+
+    Raises
+    ------
+    OptionError
+        For a class that is none of the stack's, or as `diameter_in_voxels` does.
+    """
+    unknown = next((name for name in diameters if name not in class_names), None)
+    if unknown is not None:
+        raise errors.OptionError("--object-diameter", unknown, f"the classes are {', '.join(class_names)}")
+    return {
+        name: diameter_in_voxels(name, value, volume.voxel_size_um, volume.name) for name, value in diameters.items()
+    }
+
+
+def prior_for(
+    diameters: Mapping[str, float],
+    fill_fraction: float | Interval | Mapping[str, float | Interval],
+    unit: str = "voxels",
+) -> Prior:
+    """Return a prior from the least a user can know: how large the objects are and how full the stack is.
+
+    Parameters
+    ----------
+    diameters : dict of str to float
+        A typical diameter of each class, in ``unit``: ellipsoids are drawn whose semi-axes each lie uniformly in 0.7 to
+        1.3 times half of it. The classes are not paired.
+    fill_fraction : float, (low, high), or a dict of these by class
+        Share of the voxels covered by each class, in (0, 1).
+    unit : {"voxels", "um"}
+        Of the diameters.
+
+    Returns
+    -------
+    Prior
+
+    Raises
+    ------
+    PriorError
+        Where a diameter or the fill fraction is not positive.
+    """
+    objects = []
+    for name, diameter in diameters.items():
+        if not values.is_number(diameter) or diameter <= 0:
+            raise errors.PriorError(f"{name}: diameter received {diameter!r}", f"give a length above 0, in {unit}")
+        share = fill_fraction[name] if isinstance(fill_fraction, Mapping) else fill_fraction
+        share = (share, share) if values.is_number(share) else share
+        semi_axes = (tuple(float(f"{factor * diameter:.6g}") for factor in (0.35, 0.65)),) * 3
+        objects.append(ObjectPrior(name, "ellipsoid", semi_axes, fill_fraction=share))
+    return Prior(tuple(objects), unit=unit, orientation="any")
 
 
 def prior_of_diameters(

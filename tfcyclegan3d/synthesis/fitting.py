@@ -13,12 +13,13 @@ from scipy.spatial import cKDTree
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.synthesis import estimation
-from tfcyclegan3d.synthesis.diameters import diameter_in_voxels
+from tfcyclegan3d.synthesis.classes import check_channels, classes_of
+from tfcyclegan3d.synthesis.diameters import diameters_in_voxels
 from tfcyclegan3d.synthesis.groups import share_of_groups
 from tfcyclegan3d.synthesis.measuring import ObjectEstimate, measure_objects
 from tfcyclegan3d.synthesis.object_prior import ObjectPrior
 from tfcyclegan3d.synthesis.placement import draw_scene
-from tfcyclegan3d.synthesis.prior import Prior, classes_of
+from tfcyclegan3d.synthesis.prior import Prior
 from tfcyclegan3d.synthesis.prior_values import Interval, Triple
 from tfcyclegan3d.synthesis.scale_space import middle
 from tfcyclegan3d.volumes import Volume
@@ -159,8 +160,8 @@ def fit_prior(
     if not volumes:
         raise errors.OptionError("volumes", list(volumes), "give at least one stack")
     class_names = classes_of(volumes[0]) if class_names is None else class_names
-    _check_channels(volumes, class_names)
-    known = _known_diameters(diameters or {}, class_names, volumes[0])
+    check_channels(volumes, class_names)
+    known = diameters_in_voxels(diameters or {}, class_names, volumes[0])
     unit = "um" if all(volume.voxel_size_um is not None for volume in volumes) else "voxels"
     sizes = [_voxel_size(volume, unit) for volume in volumes]
     estimates = [
@@ -180,26 +181,6 @@ def fit_prior(
     if len(classes) == 2:
         prior = _paired(prior, estimates, sizes)
     return PriorFit(_with_density(prior, classes, volumes, sizes), classes)
-
-
-def _check_channels(volumes: Sequence[Volume], class_names: Sequence[str]) -> None:
-    for volume in volumes:
-        if volume.n_channels != len(class_names):
-            raise errors.ChannelError(
-                volume.name, volume.n_channels, f"but the classes are {len(class_names)}: {', '.join(class_names)}"
-            )
-
-
-def _known_diameters(
-    diameters: Mapping[str, float | str], class_names: Sequence[str], volume: Volume
-) -> dict[str, float]:
-    """Return the diameters given, in voxels along X."""
-    unknown = next((name for name in diameters if name not in class_names), None)
-    if unknown is not None:
-        raise errors.OptionError("--object-diameter", unknown, f"the classes are {', '.join(class_names)}")
-    return {
-        name: diameter_in_voxels(name, value, volume.voxel_size_um, volume.name) for name, value in diameters.items()
-    }
 
 
 def _voxel_size(volume: Volume, unit: str) -> Triple:

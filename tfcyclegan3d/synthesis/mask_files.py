@@ -40,7 +40,6 @@ def write_masks(scene: Scene, folder: str | Path, index: int, voxel_size_um: Tri
     folder = Path(folder)
     shape = (*scene.shape, len(scene.class_names))
     colours = stack_colours(scene.class_names)
-    highest = max((one.number for one in scene.table), default=0)
     mask = _planes(lambda planes: scene.mask(planes) * np.uint8(255), scene.shape[0])
     numbers = _planes(scene.numbers, scene.shape[0])
     with ThreadPoolExecutor(2) as pool:
@@ -54,7 +53,7 @@ def write_masks(scene: Scene, folder: str | Path, index: int, voxel_size_um: Tri
                 scene.number_type,
                 voxel_size_um,
                 colours,
-                (0, max(highest, 1)),
+                (0, max(scene.highest_number, 1)),
             ),
         ]
     for one in writing:

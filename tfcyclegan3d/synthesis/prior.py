@@ -7,17 +7,15 @@ micrometres the same prior draws right shapes on any stack whose voxel size is k
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.synthesis import prior_values as values
+from tfcyclegan3d.synthesis.classes import check_classes
 from tfcyclegan3d.synthesis.object_prior import DENSITIES, ObjectPrior
 from tfcyclegan3d.synthesis.prior_values import Interval, Triple
-from tfcyclegan3d.volumes import Volume
 
 ORIENTATIONS = ("in-plane", "any")
 UNITS = ("voxels", "um")
@@ -83,7 +81,7 @@ class Prior:
     def __post_init__(self) -> None:
         """Check every field and turn lists into tuples."""
         object.__setattr__(self, "objects", tuple(self.objects))
-        _check_classes(self.objects)
+        check_classes(self.objects)
         values.choice(self.unit, "unit", UNITS)
         values.choice(self.orientation, "orientation", ORIENTATIONS)
         tilt = values.interval(self.layer_tilt_degrees, "layer_tilt_degrees", within=(0.0, 60.0))
@@ -279,67 +277,14 @@ class Prior:
         PriorError
             Where a key is unknown or missing, or a value cannot be drawn.
         """
-        fields = _known_keys(cls, description, "the prior")
+        fields = values.known_keys(cls, description, "the prior")
         if not isinstance(fields["objects"], Sequence) or isinstance(fields["objects"], str):
             raise errors.PriorError(f"objects received {fields['objects']!r}", "give a list with one entry a class")
         fields["objects"] = tuple(
-            ObjectPrior(**_known_keys(ObjectPrior, one, f"objects[{index}]"))
+            ObjectPrior(**values.known_keys(ObjectPrior, one, f"objects[{index}]"))
             for index, one in enumerate(fields["objects"])
         )
         return cls(**fields)
-
-
-DEFAULT_CLASSES = {1: ("nuclei",), 2: ("golgi", "nuclei")}
-
-
-def classes_of(volume: Volume) -> tuple[str, ...]:
-    """Return what a stack's channels show where nobody says it: nuclei, or Golgi and nuclei as in the paper.
-
-    Raises
-    ------
-    ChannelError
-        For another number of channels.
-    """
-    if volume.n_channels not in DEFAULT_CLASSES:
-        raise errors.ChannelError(volume.name, volume.n_channels, "and no classes are named")
-    return DEFAULT_CLASSES[volume.n_channels]
-
-
-def prior_for(
-    diameters: Mapping[str, float],
-    fill_fraction: float | Interval | Mapping[str, float | Interval],
-    unit: str = "voxels",
-) -> Prior:
-    """Return a prior from the least a user can know: how large the objects are and how full the stack is.
-
-    Parameters
-    ----------
-    diameters : dict of str to float
-        A typical diameter of each class, in ``unit``: ellipsoids are drawn whose semi-axes each lie uniformly in 0.7 to
-        1.3 times half of it. The classes are not paired.
-    fill_fraction : float, (low, high), or a dict of these by class
-        Share of the voxels covered by each class, in (0, 1).
-    unit : {"voxels", "um"}
-        Of the diameters.
-
-    Returns
-    -------
-    Prior
-
-    Raises
-    ------
-    PriorError
-        Where a diameter or the fill fraction is not positive.
-    """
-    objects = []
-    for name, diameter in diameters.items():
-        if not values.is_number(diameter) or diameter <= 0:
-            raise errors.PriorError(f"{name}: diameter received {diameter!r}", f"give a length above 0, in {unit}")
-        share = fill_fraction[name] if isinstance(fill_fraction, Mapping) else fill_fraction
-        share = (share, share) if values.is_number(share) else share
-        semi_axes = (tuple(float(f"{factor * diameter:.6g}") for factor in (0.35, 0.65)),) * 3
-        objects.append(ObjectPrior(name, "ellipsoid", semi_axes, fill_fraction=share))
-    return Prior(tuple(objects), unit=unit, orientation="any")
 
 
 def _plain(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -349,49 +294,6 @@ def _plain(description: Mapping[str, Any]) -> dict[str, Any]:
         return [listed(one) for one in value] if isinstance(value, tuple) else value
 
     return {key: listed(value) for key, value in description.items() if value is not None}
-
-
-def _known_keys(cls: type, description: object, where: str) -> dict[str, Any]:
-    fields = dataclasses.fields(cls)
-    known = [field.name for field in fields]
-    if not isinstance(description, Mapping):
-        raise errors.PriorError(f"{where} received {description!r}", f"give the keys {', '.join(known)}")
-    unknown = next((key for key in description if key not in known), None)
-    if unknown is not None:
-        close = difflib.get_close_matches(str(unknown), known, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise errors.PriorError(f"unknown key {unknown!r} in {where}", f"{hint}known here: {', '.join(known)}")
-    missing = next(
-        (field.name for field in fields if field.default is dataclasses.MISSING and field.name not in description), None
-    )
-    if missing is not None:
-        raise errors.PriorError(f"{where} lacks the key {missing!r}", "add it")
-    return dict(description)
-
-
-def _check_classes(objects: tuple[ObjectPrior, ...]) -> None:
-    if not objects:
-        raise errors.PriorError("there is no class to draw", "give at least one entry in objects")
-    names = [one.name for one in objects]
-    strange = next((name for name in names if not re.fullmatch(r"\w[\w .+-]*", name)), None)
-    if strange is not None:
-        raise errors.PriorError(f"a class is named {strange!r}", "use letters, digits, spaces and any of _ . + -")
-    double = next((name for name in names if names.count(name) > 1), None)
-    if double is not None:
-        raise errors.PriorError(f"class {double!r} is described twice", "give every class one name of its own")
-    anchors = {one.name: one.anchor for one in objects}
-    for one in objects:
-        followed, anchor = [one.name], one.anchor
-        while anchor is not None:
-            if anchor not in anchors:
-                raise errors.PriorError(f"{followed[-1]}: unknown anchor {anchor!r}", f"known: {', '.join(names)}")
-            if anchor in followed:
-                raise errors.PriorError(
-                    f"anchors go in a circle: {' -> '.join([*followed, anchor])}",
-                    "leave one class of the circle without an anchor",
-                )
-            followed.append(anchor)
-            anchor = anchors[anchor]
 
 
 # The order of the classes and every interval are the paper's (Section II-A, "Synthetic segmentation masks"). Where the

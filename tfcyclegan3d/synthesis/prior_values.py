@@ -1,10 +1,13 @@
-"""Numbers and intervals of a prior: each function returns its value as it is kept, or says what is wrong with it."""
+"""Values of a prior: each function returns one as it is kept, or says what is wrong with it."""
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tfcyclegan3d import errors
 
@@ -126,3 +129,27 @@ def choice(value: object, where: str, known: Sequence[str]) -> str:
     if value not in known:
         raise errors.PriorError(f"{where} received {value!r}", f"known: {', '.join(known)}")
     return value
+
+
+def known_keys(cls: type, description: object, where: str) -> dict[str, Any]:
+    """Return a description as a dict that has no key but the fields of a dataclass, and all that it needs.
+
+    Raises
+    ------
+    PriorError
+    """
+    fields = dataclasses.fields(cls)
+    known = [field.name for field in fields]
+    if not isinstance(description, Mapping):
+        raise errors.PriorError(f"{where} received {description!r}", f"give the keys {', '.join(known)}")
+    unknown = next((key for key in description if key not in known), None)
+    if unknown is not None:
+        close = difflib.get_close_matches(str(unknown), known, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise errors.PriorError(f"unknown key {unknown!r} in {where}", f"{hint}known here: {', '.join(known)}")
+    missing = next(
+        (field.name for field in fields if field.default is dataclasses.MISSING and field.name not in description), None
+    )
+    if missing is not None:
+        raise errors.PriorError(f"{where} lacks the key {missing!r}", "add it")
+    return dict(description)

@@ -137,10 +137,14 @@ class Scene:
         return tuple(one.drawn for one in self.placed)
 
     @property
+    def highest_number(self) -> int:
+        """Of the objects; 0 where there is none."""
+        return max((one.drawn.number for one in self.placed), default=0)
+
+    @property
     def number_type(self) -> np.dtype:
         """The smallest of uint16 and uint32 that holds every number."""
-        highest = max((one.drawn.number for one in self.placed), default=0)
-        return np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32)
+        return np.dtype(np.uint16 if self.highest_number <= np.iinfo(np.uint16).max else np.uint32)
 
     def mask(self, planes: slice = slice(None)) -> np.ndarray:
         """Paint some planes: ZYXC uint8, 1 in objects."""

@@ -14,10 +14,11 @@ from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.config import Config, LossConfig
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.synthesis import estimation
-from tfcyclegan3d.synthesis.diameters import diameter_in_voxels, prior_of_diameters
+from tfcyclegan3d.synthesis.classes import check_channels, classes_of
+from tfcyclegan3d.synthesis.diameters import diameters_in_voxels, prior_of_diameters
 from tfcyclegan3d.synthesis.fitting import fit_prior
 from tfcyclegan3d.synthesis.placement import draw_scene
-from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior, classes_of
+from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior
 from tfcyclegan3d.volumes import Volume, check_image
 
 logger = logging.getLogger(__name__)
@@ -93,11 +94,7 @@ def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Co
     notes: list[str] = []
     given = Prior.from_dict(config.synthesis.prior) if config.synthesis.prior is not None and not masks else None
     classes = config.classes or (given.class_names if given is not None else classes_of(images[0]))
-    for volume in [*images, *(masks or [])]:
-        if volume.n_channels != len(classes):
-            raise errors.ChannelError(
-                volume.name, volume.n_channels, f"but the classes are {len(classes)}: {', '.join(classes)}"
-            )
+    check_channels([*images, *(masks or [])], classes)
     config = dataclasses.replace(config, classes=classes, losses=_with_class_weights(config, classes))
     prior = None if masks else given or _fitting_prior(config, images, notes)
     if given is not None and given.class_names != classes:
@@ -175,7 +172,7 @@ def _with_foreground_weights(config: Config, objects: Sequence[CoarseObjects]) -
 def _fitting_prior(config: Config, images: Sequence[Volume], notes: list[str]) -> Prior:
     """Return what to draw where no prior is given: the paper's, from the diameters, or fitted to the stacks."""
     classes = config.classes
-    diameters = _diameters(config, images[0])
+    diameters = diameters_in_voxels(config.synthesis.diameters or {}, classes, images[0])
     if not diameters and not config.synthesis.fill_from_stack and classes == NUCLEI_AND_GOLGI.class_names:
         notes.append(
             "no diameters given: objects are drawn as in the paper (Golgi 10 to 18 voxels across, nuclei 34 to "
@@ -208,15 +205,6 @@ def _fitting_prior(config: Config, images: Sequence[Volume], notes: list[str]) -
         for kind in prior.groups()
     )
     return prior.with_fill(intervals)
-
-
-def _diameters(config: Config, image: Volume) -> dict[str, float]:
-    """Return the diameters given, in voxels along X."""
-    given = dict(config.synthesis.diameters or {})
-    unknown = [name for name in given if name not in config.classes]
-    if unknown:
-        raise errors.OptionError("--object-diameter", unknown[0], f"the classes are {', '.join(config.classes)}")
-    return {name: diameter_in_voxels(name, value, image.voxel_size_um, image.name) for name, value in given.items()}
 
 
 def _with_grid(
