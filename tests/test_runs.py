@@ -3,6 +3,7 @@
 import csv
 import errno
 import hashlib
+import html
 import json
 import os
 import re
@@ -123,9 +124,12 @@ def weights_of(run_path):
     ]
 
 
-def checkpoint_of(run_path, epoch):
-    with np.load(run_path / "checkpoints" / f"epoch_{epoch:04d}.npz") as file:
-        return {name: file[name] for name in file.files}
+def checkpoint_of(run_path, epoch, suffix=""):
+    """The variables of a checkpoint, and the clock of its record."""
+    with np.load(run_path / "checkpoints" / f"epoch_{epoch:04d}{suffix}.npz") as file:
+        stored = {name: file[name] for name in file.files}
+    clock = json.loads(stored.pop("record").tobytes())["clock"]
+    return stored | {f"clock/{name}": value for name, value in clock.items()}
 
 
 def content_of(folder):
@@ -256,7 +260,8 @@ def test_an_interrupted_run_has_saved_what_it_learned(interrupted, path):
     assert manifest_of(interrupted.path)["steps"] == 5
     assert {path.name for path in interrupted.path.iterdir()} == FILES
     assert [row["epoch"] for row in rows_of(interrupted.path)] == ["1"]
-    assert checkpoint_of(interrupted.path, 1)["clock/step"] == 5
+    assert checkpoint_of(interrupted.path, 1)["clock/step"] == 3
+    assert checkpoint_of(interrupted.path, 1, "_interrupted")["clock/step"] == 5
     probabilities = tc.load_model(interrupted.path).predict(read_volume(path))
     assert np.isfinite(probabilities.array).all()
 
@@ -279,6 +284,20 @@ def test_a_resumed_run_ends_as_if_it_had_never_been_interrupted_bit_for_bit(whol
     for one, other in zip(weights_of(whole.path), weights_of(resumed.path), strict=True):
         np.testing.assert_array_equal(one, other)
     assert_same_state(checkpoint_of(whole.path, 2), checkpoint_of(resumed.path, 2))
+    assert sorted(path.name for path in (resumed.path / "checkpoints").iterdir()) == [
+        "epoch_0001.npz",
+        "epoch_0002.npz",
+    ]
+
+
+def test_a_resumed_run_has_the_losses_and_notes_of_one_that_was_never_interrupted(whole, resumed):
+    assert [row | {"minutes": ""} for row in rows_of(resumed.path)] == [
+        row | {"minutes": ""} for row in rows_of(whole.path)
+    ]
+    notes = manifest_of(whole.path)["notes"]
+    assert manifest_of(resumed.path)["notes"] == notes
+    assert sum("synthetic masks are fitted" in note or "drawn anew" in note for note in notes) == 2
+    assert all(html.escape(note) in (resumed.path / "report.html").read_text() for note in notes)
 
 
 def test_a_resumed_run_has_a_row_and_a_preview_for_every_epoch_once(whole, resumed):
@@ -444,6 +463,10 @@ def test_a_full_disk_is_the_users_error_and_leaves_what_was_written_before(
         tc.train([path], None, longer, copied, resume=True, progress=False)
     after = content_of(copied)
     rewritten = {copied / kept for kept in ("config.json", "manifest.json", "metrics.csv")}
+    if not name.endswith(".keras"):  # Those are made from the checkpoint anew, and hold the same.
+        rewritten |= set(copied.glob("*.keras"))
+    for weight, of_before in zip(weights_of(copied), weights_of(short_run.path), strict=True):
+        np.testing.assert_array_equal(weight, of_before)
     assert {file: after[file] for file in before.keys() - rewritten} == {
         file: before[file] for file in before.keys() - rewritten
     }

@@ -1,5 +1,7 @@
 """The parts of a training: schedules, averages, pools, the step, checkpoints, and the preparation of stacks."""
 
+import dataclasses
+import json
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,9 +22,10 @@ from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior
 from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.training import previews
 from tfcyclegan3d.training.averaging import WeightAverage
-from tfcyclegan3d.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from tfcyclegan3d.training.checkpoints import checkpoint_of, latest_checkpoint, load_checkpoint, save_checkpoint
 from tfcyclegan3d.training.cyclegan import CycleGANStep
 from tfcyclegan3d.training.image_pool import ImagePool
+from tfcyclegan3d.training.loop import Clock
 from tfcyclegan3d.training.networks import build_networks
 from tfcyclegan3d.training.preparation import prepare, voxel_aspect
 from tfcyclegan3d.training.schedules import constant_then_linear, linear
@@ -323,14 +326,18 @@ def variables(value, shape=(2, 3)):
     return {"a/0000": tf.Variable(np.full(shape, value, np.float32)), "b/0000": tf.Variable(value, dtype=tf.int64)}
 
 
-CLOCK = {"epoch": 3, "step": 17, "seconds": 1.25}
+RECORD = {
+    "clock": {"epoch": 3, "step": 17, "seconds": 1.25, "losses": {"critics": [0.1 + 0.2, 3]}},
+    "notes": ["5 µm", None, True, {}],
+    "best": {"score": float("inf")},
+}
 
 
-def test_a_checkpoint_gives_back_the_state_and_the_clock(tmp_path):
-    path = save_checkpoint(tmp_path / "new" / "folder", 3, variables(7), CLOCK, keep=2)
+def test_a_checkpoint_gives_back_the_state_and_the_record(tmp_path):
+    path = save_checkpoint(tmp_path / "new" / "folder", 3, variables(7), RECORD, keep=2)
     assert path == tmp_path / "new" / "folder" / "epoch_0003.npz"
     state = variables(0)
-    assert load_checkpoint(path, state) == CLOCK
+    assert load_checkpoint(path, state) == RECORD
     for name, variable in variables(7).items():
         np.testing.assert_array_equal(state[name].numpy(), variable.numpy())
 
@@ -338,14 +345,59 @@ def test_a_checkpoint_gives_back_the_state_and_the_clock(tmp_path):
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
     assert latest_checkpoint(tmp_path) is None
     for epoch in range(1, 6):
-        save_checkpoint(tmp_path, epoch, variables(epoch), CLOCK, keep=2)
+        save_checkpoint(tmp_path, epoch, variables(epoch), RECORD, keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch_0004.npz", "epoch_0005.npz"]
     assert latest_checkpoint(tmp_path).name == "epoch_0005.npz"
 
 
+def test_a_protected_checkpoint_is_kept_however_old_and_can_be_gone_back_to(tmp_path):
+    for epoch in range(1, 6):
+        save_checkpoint(tmp_path, epoch, variables(epoch), RECORD | {"of": epoch}, keep=1, protected=[2, 3, 9])
+    assert [epoch for epoch in range(10) if checkpoint_of(tmp_path, epoch)] == [2, 3, 5]
+    state = variables(0)
+    assert load_checkpoint(checkpoint_of(tmp_path, 2), state)["of"] == 2
+    assert state["b/0000"].numpy() == 2
+    save_checkpoint(tmp_path, 6, variables(6), RECORD, keep=1, protected=[3])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch_0003.npz", "epoch_0006.npz"]
+
+
+def test_a_checkpoint_within_an_epoch_replaces_none_of_a_whole_epoch_and_goes_with_the_next(tmp_path):
+    save_checkpoint(tmp_path, 9999, variables(1), RECORD, keep=1)
+    for value in (2, 3):
+        path = save_checkpoint(tmp_path, 9999, variables(value), RECORD, keep=1, interrupted=True)
+    assert latest_checkpoint(tmp_path) == path
+    load_checkpoint(path, state := variables(0))
+    assert state["b/0000"].numpy() == 3
+    load_checkpoint(checkpoint_of(tmp_path, 9999), state)
+    assert state["b/0000"].numpy() == 1
+    save_checkpoint(tmp_path, 10000, variables(1), RECORD, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch_10000.npz", "epoch_9999.npz"]
+
+
+def test_the_means_of_an_epoch_are_the_same_when_it_was_written_down_in_its_middle():
+    rng = np.random.default_rng(0)
+    steps = [
+        {"cycle": float(value)} | ({"critics": float(value) ** 2} if k > 2 else {})
+        for k, value in enumerate(rng.random(7))
+    ]
+    whole, before = Clock(), Clock()
+    for losses_of_step in steps:
+        whole.add(losses_of_step)
+    for losses_of_step in steps[:4]:
+        before.add(losses_of_step)
+    after = Clock(**json.loads(json.dumps(dataclasses.asdict(before))))
+    for losses_of_step in steps[4:]:
+        after.add(losses_of_step)
+    means = whole.next_epoch()
+    assert after.next_epoch() == means
+    for name in ("cycle", "critics"):
+        assert means[name] == pytest.approx(np.mean([of_step[name] for of_step in steps if name in of_step]))
+    assert (whole.epoch, whole.losses) == (1, {})
+
+
 def test_the_newest_checkpoint_is_that_of_the_highest_epoch_beyond_9999_too(tmp_path):
     for epoch in (9998, 9999, 10000, 10001):
-        save_checkpoint(tmp_path, epoch, variables(1), CLOCK, keep=2)
+        save_checkpoint(tmp_path, epoch, variables(1), RECORD, keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch_10000.npz", "epoch_10001.npz"]
     assert latest_checkpoint(tmp_path).name == "epoch_10001.npz"
 
@@ -363,7 +415,7 @@ def assert_refused(path, state, said):
 @few
 @given(data=st.data())
 def test_a_damaged_checkpoint_is_refused_and_changes_no_variable(tmp_path, data):
-    path = save_checkpoint(tmp_path, 1, variables(7, (5, 5)), CLOCK, keep=1)
+    path = save_checkpoint(tmp_path, 1, variables(7, (5, 5)), RECORD, keep=1)
     content = bytearray(path.read_bytes())
     if data.draw(st.booleans(), label="cut short"):
         content = content[: data.draw(st.integers(0, len(content) - 1))]
@@ -381,8 +433,19 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
     assert_refused(path, variables(0), "damaged checkpoint")
 
 
+def test_what_to_do_about_a_damaged_checkpoint_depends_on_whether_there_is_an_older_one(tmp_path):
+    first = save_checkpoint(tmp_path, 1, variables(1), RECORD, keep=2)
+    second = save_checkpoint(tmp_path, 1, variables(2), RECORD, keep=2, interrupted=True)
+    for path in (first, second):
+        path.write_bytes(path.read_bytes()[:-30])
+    assert_refused(
+        second, variables(0), r"; delete this file to resume from epoch_0001\.npz, or start again with --over"
+    )
+    assert_refused(first, variables(0), r"\); start again with --overwrite$")
+
+
 def test_a_checkpoint_of_other_settings_is_refused_and_changes_no_variable(tmp_path):
-    path = save_checkpoint(tmp_path, 1, variables(7), CLOCK, keep=1)
+    path = save_checkpoint(tmp_path, 1, variables(7), RECORD, keep=1)
     assert_refused(path, variables(0, (2, 4)), r"other settings \(a/0000 differs\)")
     assert_refused(path, variables(0) | {"c/0000": tf.Variable(1.0)}, r"other settings \(c/0000 differs\)")
     fewer = {"b/0000": tf.Variable(0, dtype=tf.int64)}
@@ -390,14 +453,14 @@ def test_a_checkpoint_of_other_settings_is_refused_and_changes_no_variable(tmp_p
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_older_ones(tmp_path, monkeypatch):
-    save_checkpoint(tmp_path, 1, variables(1), CLOCK, keep=1)
+    save_checkpoint(tmp_path, 1, variables(1), RECORD, keep=1)
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(errors.OutputError, match="No space left"):
-        save_checkpoint(tmp_path, 2, variables(2), CLOCK, keep=1)
+        save_checkpoint(tmp_path, 2, variables(2), RECORD, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["epoch_0001.npz"]
 
 

@@ -1,23 +1,42 @@
-"""Full training state on disk: written whole or not at all, the last few kept."""
+"""Full training state on disk: written whole or not at all, the last few kept.
+
+A checkpoint holds every variable and a record: a JSON document of all else that the training goes on from. Random
+numbers and the place in the data need no entry, since both depend on the seed and the number of the step alone.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.training.run_folder import whole
 
 State = Mapping[str, object]
 """Variables by name; anything with ``numpy()`` and ``assign()``."""
 
+RECORD = "record"
 
-def save_checkpoint(folder: Path, epoch: int, state: State, clock: Mapping[str, float], keep: int) -> Path:
-    """Write ``epoch_NNNN.npz`` and delete all but the newest ``keep``.
+
+def save_checkpoint(
+    folder: Path,
+    epoch: int,
+    state: State,
+    record: Mapping[str, Any],
+    keep: int,
+    protected: Collection[int] = (),
+    *,
+    interrupted: bool = False,
+) -> Path:
+    """Write ``epoch_NNNN.npz``, or ``epoch_NNNN_interrupted.npz``, and delete older ones.
+
+    A process that dies in between leaves the older ones, or one more than wanted.
 
     Parameters
     ----------
@@ -26,32 +45,36 @@ def save_checkpoint(folder: Path, epoch: int, state: State, clock: Mapping[str, 
     epoch : int
         Epochs finished.
     state : State
-        Every variable the training would miss.
-    clock : mapping of str to float
-        Plain numbers to keep with it.
+        Every variable the training would miss, none of them named ``record``.
+    record : mapping
+        Whatever else it would miss, as JSON: nested dictionaries with names for keys, lists, strings, numbers, None.
+        Numbers come back as they were to the last bit, NaN and infinities too.
     keep : int
-        At least 1.
+        How many of the newest to keep, at least 1.
+    protected : collection of int
+        Epochs whose checkpoints are kept however old.
+    interrupted : bool
+        Within the epoch after. It stands beside the checkpoints of whole epochs, until the next one of any kind.
 
     Raises
     ------
     OutputError
         Where it cannot be written; the older checkpoints are still there.
     """
-    path = folder / f"epoch_{epoch:04d}.npz"
-    unfinished = path.with_suffix(".unfinished")
+    path = folder / f"epoch_{epoch:04d}{'_interrupted' if interrupted else ''}.npz"
     arrays = {name: variable.numpy() for name, variable in state.items()}
-    try:
+    arrays[RECORD] = np.frombuffer(json.dumps(record).encode(), np.uint8)
+    with errors.writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
-            _write_arrays(file, arrays | {f"clock/{name}": np.array(value) for name, value in clock.items()})
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise errors.OutputError(path, error.strerror or error) from error
-    for older in sorted(folder.glob("epoch_*.npz"), key=_epoch)[:-keep]:
-        older.unlink()
+    with whole(path) as unfinished, unfinished.open("wb") as file:
+        _write_arrays(file, arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    of_whole_epochs = [other for other in _in_order(folder) if not _order(other)[1]]
+    kept = {path, *of_whole_epochs[-keep:], *(checkpoint_of(folder, one) for one in protected)}
+    for other in _in_order(folder):
+        if other not in kept:
+            other.unlink()
     return path
 
 
@@ -63,21 +86,20 @@ def _write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
-def load_checkpoint(path: Path, state: State) -> dict[str, float]:
-    """Assign a checkpoint's values to the variables of ``state`` and return its clock.
+def load_checkpoint(path: Path, state: State) -> dict[str, Any]:
+    """Assign a checkpoint's values to the variables of ``state`` and return its record.
 
     Raises
     ------
     ModelError
         For a damaged file, or one of other settings; no variable has been changed then.
     """
-    remedy = "start again with --overwrite, or delete this file to resume from the one before it"
     try:
         with np.load(path) as file:
             stored = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise errors.ModelError(path, f"is a damaged checkpoint ({error})", remedy) from error
-    clock = {name.removeprefix("clock/"): float(stored.pop(name)) for name in list(stored) if name.startswith("clock/")}
+        record = json.loads(stored.pop(RECORD).tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise errors.ModelError(path, f"is a damaged checkpoint ({error})", _remedy(path)) from error
     differing = [
         name
         for name, variable in state.items()
@@ -91,14 +113,33 @@ def load_checkpoint(path: Path, state: State) -> dict[str, float]:
         )
     for name, variable in state.items():
         variable.assign(stored[name])
-    return clock
+    return record
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest checkpoint in a folder, if there is one."""
-    return max(folder.glob("epoch_*.npz"), key=_epoch, default=None)
+    return max(folder.glob("epoch_*.npz"), key=_order, default=None)
 
 
-def _epoch(path: Path) -> int:
-    """Return the epoch in a checkpoint's name; by name alone 10000 would come before 9999."""
-    return int(path.stem.removeprefix("epoch_"))
+def checkpoint_of(folder: Path, epoch: int) -> Path | None:
+    """Return the checkpoint of the end of an epoch, if it has been kept."""
+    path = folder / f"epoch_{epoch:04d}.npz"
+    return path if path.is_file() else None
+
+
+def _remedy(damaged: Path) -> str:
+    """Say what to do about a damaged checkpoint."""
+    older = [path for path in _in_order(damaged.parent) if _order(path) < _order(damaged)]
+    resume = f"delete this file to resume from {older[-1].name}, or " if older else ""
+    return f"{resume}start again with --overwrite"
+
+
+def _in_order(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, the oldest first."""
+    return sorted(folder.glob("epoch_*.npz"), key=_order)
+
+
+def _order(path: Path) -> tuple[int, bool]:
+    """Return epochs finished and whether another was begun; by name alone 10000 would come before 9999."""
+    epoch, _, interrupted = path.stem.removeprefix("epoch_").partition("_")
+    return int(epoch), bool(interrupted)

@@ -6,12 +6,10 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from types import FrameType
-
-import numpy as np
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.config import TrainingConfig
@@ -42,11 +40,27 @@ class Clock:
         Epochs and steps done.
     seconds : float
         Time spent, the runs before a resumption included.
+    losses : dict of str to [float, int]
+        Sum and count of each loss over the steps since the last row of the log.
     """
 
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
+    losses: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, losses: Mapping[str, float]) -> None:
+        """Take the losses of a step in."""
+        for name, value in losses.items():
+            total, count = self.losses.get(name, (0.0, 0))
+            self.losses[name] = [total + value, count + 1]
+
+    def next_epoch(self) -> dict[str, float]:
+        """Begin an epoch and return the mean losses of the one before."""
+        means = {name: total / count for name, (total, count) in self.losses.items()}
+        self.epoch += 1
+        self.losses = {}
+        return means
 
 
 def fit(
@@ -83,41 +97,38 @@ def fit(
     verdict = FINISHED
     with _interruptions() as interrupted:
         while verdict == FINISHED and _progress(clock, training) < 1:
-            verdict, losses = _train_epoch(trainer, clock, begun, on_progress, interrupted)
+            verdict = _train_epoch(trainer, clock, begun, on_progress, interrupted)
             if verdict == DIVERGED:
                 logger.warning("a loss is not finite at step %d: what is saved is from before", clock.step)
                 break
             ends = _progress(clock, training) >= 1
             if ends or clock.step % training.steps_per_epoch == 0:
-                _log_epoch(trainer, run, clock, losses)
+                _log_epoch(trainer, run, clock)
             if ends or verdict == INTERRUPTED or clock.epoch % training.checkpoint_every == 0:
-                save_checkpoint(run.checkpoints, clock.epoch, trainer.state(), vars(clock), training.keep_checkpoints)
-                run.save_networks(*trainer.exported())
+                _save(trainer, run, clock)
     return verdict
 
 
 def _train_epoch(
     trainer: CycleGANTrainer, clock: Clock, begun: float, on_progress: OnProgress, interrupted: Callable[[], bool]
-) -> tuple[str, dict[str, list[float]]]:
-    """Do the steps left of an epoch; return how it ended and every step's losses by name."""
+) -> str:
+    """Do the steps left of an epoch, and return how it ended."""
     training = trainer.config.training
-    losses: dict[str, list[float]] = {}
     for _ in range(training.steps_per_epoch - clock.step % training.steps_per_epoch):
         progress = _progress(clock, training)
         of_step = {name: float(value) for name, value in trainer.step(clock.step, progress).items()}
         clock.step += 1
         clock.seconds = time.monotonic() - begun
-        for name, value in of_step.items():
-            losses.setdefault(name, []).append(value)
+        clock.add(of_step)
         done = round(PROGRESS_PARTS * min(_progress(clock, training), 1))
         on_progress(done, PROGRESS_PARTS, _shown(clock, training, of_step))
         if not all(map(math.isfinite, of_step.values())):
-            return DIVERGED, losses
+            return DIVERGED
         if _progress(clock, training) >= 1:
             break
         if interrupted():
-            return INTERRUPTED, losses
-    return FINISHED, losses
+            return INTERRUPTED
+    return FINISHED
 
 
 def _progress(clock: Clock, training: TrainingConfig) -> float:
@@ -139,29 +150,50 @@ def _shown(clock: Clock, training: TrainingConfig, of_step: dict[str, float]) ->
     return f"step {clock.step}/{training.epochs * training.steps_per_epoch} {losses}"
 
 
-def _log_epoch(trainer: CycleGANTrainer, run: RunFolder, clock: Clock, losses: dict[str, list[float]]) -> None:
-    clock.epoch += 1
-    means = {name: float(np.mean(values)) for name, values in losses.items()}
+def _log_epoch(trainer: CycleGANTrainer, run: RunFolder, clock: Clock) -> None:
+    means = clock.next_epoch()
     phase = "cyclegan" if "critics" in means else "start"
     run.log_epoch(clock.epoch, clock.step, clock.seconds / 60, phase, means)
     run.save_preview(clock.epoch, trainer.preview(f"epoch {clock.epoch}, step {clock.step}"))
 
 
+def _save(trainer: CycleGANTrainer, run: RunFolder, clock: Clock) -> None:
+    """Save the state, and then the networks, which a resumed training makes from the state anew."""
+    save_checkpoint(
+        run.checkpoints,
+        clock.epoch,
+        trainer.state(),
+        {"clock": asdict(clock), "notes": trainer.notes},
+        trainer.config.training.keep_checkpoints,
+        interrupted=bool(clock.losses),
+    )
+    run.save_networks(*trainer.exported())
+
+
 def restored(trainer: CycleGANTrainer, run: RunFolder) -> Clock:
-    """Put a trainer where the folder's newest checkpoint stands; nothing has changed where that fails.
+    """Put a trainer and the run's folder where the newest checkpoint stands, or at the beginning before the first one.
+
+    Nothing has changed where that fails.
 
     Raises
     ------
     ModelError
-        Where there is no checkpoint, or it is damaged or of other settings.
+        Where the checkpoint is damaged or of other settings, or the checkpoints of a run that had some are gone.
     """
     path = latest_checkpoint(run.checkpoints)
     if path is None:
-        raise errors.ModelError(run.path, "holds no checkpoint to resume from", "start again with --overwrite")
-    stored = load_checkpoint(path, trainer.state())
-    trainer.restored()
-    clock = Clock(int(stored["epoch"]), int(stored["step"]), stored["seconds"])
+        if run.has_networks:
+            raise errors.ModelError(run.path, "holds no checkpoint to resume from", "start again with --overwrite")
+        clock = Clock()
+    else:
+        record = load_checkpoint(path, trainer.state())
+        clock = Clock(**record["clock"])
+        trainer.restored()
+        trainer.recall(record["notes"])
     run.forget_epochs_after(clock.epoch)
+    if path is not None:
+        # A process that died between the two left the networks of the checkpoint before.
+        run.save_networks(*trainer.exported())
     return clock
 
 

@@ -92,7 +92,8 @@ def train(
     overwrite : bool
         Replace a run that is there.
     resume : bool
-        Go on from its newest checkpoint, with its own ``config.json``; only ``epochs`` and ``max_minutes`` may differ.
+        Go on from its newest checkpoint, or begin anew before the first one, with its own ``config.json``; only
+        ``epochs`` and ``max_minutes`` may differ. However it had stopped, on a CPU it ends as if it never had.
     progress : bool
         Show a progress bar.
     command : str, optional
@@ -115,8 +116,9 @@ def train(
     image_volumes = [_volume(stack, axes, channels, voxel_size_um) for stack in _listed(images)]
     mask_volumes = [_volume(stack) for stack in _listed(masks)] if masks is not None else None
     inputs = [_input_entry(stack) for stack in [*_listed(images), *(_listed(masks) if masks is not None else [])]]
-    if resume:
-        _check_same_inputs(output, inputs)
+    recorded = RunFolder.recorded(output) if resume else None
+    if recorded is not None:
+        _check_same_inputs(output, recorded[0], inputs)
     prepared = prepare(image_volumes, mask_volumes, config)
     for note in prepared.notes:
         logger.info(note)
@@ -125,6 +127,8 @@ def train(
     trainer = CycleGANTrainer(prepared)
     run = RunFolder(output, trainer.loss_names)
     if resume:
+        if recorded is not None:
+            trainer.recall(recorded[1])
         clock = restored(trainer, run)
         run.save_config(prepared.config)
     else:
@@ -166,9 +170,8 @@ def _input_entry(stack: Stack) -> dict[str, Any]:
     return {"name": getattr(stack, "name", "array"), "sha256": None}
 
 
-def _check_same_inputs(output: Path, inputs: Sequence[dict[str, Any]]) -> None:
+def _check_same_inputs(output: Path, recorded: Sequence[dict[str, Any]], inputs: Sequence[dict[str, Any]]) -> None:
     """Compare the files given with those the run's manifest names; arrays have nothing to be compared by."""
-    recorded = RunFolder.recorded_inputs(output)
     remedy = "give the stacks of its manifest.json in their order, or start a new run with another -o"
     if len(recorded) != len(inputs):
         raise errors.ModelError(output, f"was begun with {len(recorded)} stacks, not {len(inputs)}", remedy)

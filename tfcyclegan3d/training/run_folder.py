@@ -34,6 +34,7 @@ CONTENTS = (
     "report.html",
     "demo",
 )
+UNFINISHED = ".unfinished-"
 
 
 class RunFolder:
@@ -73,23 +74,33 @@ class RunFolder:
             raise errors.OutputExistsError(path)
 
     @staticmethod
-    def recorded_inputs(path: Path) -> list[dict[str, Any]]:
-        """Return name and sha256 of each stack that a run was begun with.
+    def recorded(path: Path) -> tuple[list[dict[str, Any]], list[str]] | None:
+        """Return name and sha256 of each stack that a run was begun with, and what was said about them then.
+
+        None stands for a run that ended before it could write that down, and before it had learned anything.
 
         Raises
         ------
         ModelError
             Where the manifest is missing or damaged.
         """
+        manifest = path / "manifest.json"
+        if not manifest.exists() and not any((path / "checkpoints").glob("*.npz")):
+            return None
         try:
-            inputs = json.loads((path / "manifest.json").read_text())["inputs"]
-            return [{"name": str(entry["name"]), "sha256": entry["sha256"]} for entry in inputs]
+            content = json.loads(manifest.read_text())
+            inputs = [{"name": str(entry["name"]), "sha256": entry["sha256"]} for entry in content["inputs"]]
+            return inputs, [str(note) for note in content["notes"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = f"has no readable manifest.json ({type(error).__name__}), which names its stacks"
             raise errors.ModelError(path, reason, "start again with --overwrite") from error
 
     def create(self, config: Config) -> None:
-        """Make the folder, empty of an earlier run, and write the configuration."""
+        """Make the folder, empty of an earlier run, and begin one in it.
+
+        The configuration is the first to go and the first to come, so that a process may die at any moment: a folder
+        with a configuration can be resumed, and never mixes two runs.
+        """
         with errors.writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             for name in CONTENTS:
@@ -98,10 +109,8 @@ class RunFolder:
                     shutil.rmtree(old)
                 else:
                     old.unlink(missing_ok=True)
-            (self.path / "previews").mkdir()
-            config.save(self.path / "config.json")
-            with self.metrics.open("w", newline="") as file:
-                csv.DictWriter(file, self._columns).writeheader()
+        self.save_config(config)
+        self.forget_epochs_after(0)
 
     def save_config(self, config: Config) -> None:
         """Write ``config.json`` anew."""
@@ -127,8 +136,15 @@ class RunFolder:
             raise errors.OutputError(self.path / "logs", error.message) from error
 
     def forget_epochs_after(self, epoch: int) -> None:
-        """Drop the rows and previews of epochs that a resumed training is going to repeat."""
-        rows = [row for row in self.read_metrics() if int(row["epoch"]) <= epoch]
+        """Drop the rows and previews of epochs that a training is going to write, and files left unfinished."""
+        with errors.writing(self.path):
+            (self.path / "previews").mkdir(exist_ok=True)
+            for folder in (self.path, self.path / "previews", self.checkpoints):
+                for unfinished in folder.glob(f"{UNFINISHED}*"):
+                    if unfinished.is_file():
+                        unfinished.unlink()
+        # Before the first epoch the process may have died before the file was there.
+        rows = [row for row in self.read_metrics() if int(row["epoch"]) <= epoch] if epoch > 0 else []
         with whole(self.metrics) as unfinished, unfinished.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
@@ -136,6 +152,11 @@ class RunFolder:
         for preview in (self.path / "previews").glob("epoch_*.png"):
             if int(preview.stem.removeprefix("epoch_")) > epoch:
                 preview.unlink()
+
+    @property
+    def has_networks(self) -> bool:
+        """Whether a network has been saved, which follows the first checkpoint."""
+        return any(self.path.glob("*.keras"))
 
     def read_metrics(self) -> list[dict[str, str]]:
         """Return the rows of ``metrics.csv``."""
@@ -168,7 +189,7 @@ def whole(path: Path) -> Iterator[Path]:
     OutputError
         Where it cannot be written; nothing is left of it.
     """
-    unfinished = path.with_name(f".unfinished-{path.name}")
+    unfinished = path.with_name(f"{UNFINISHED}{path.name}")
     try:
         with errors.writing(path):
             yield unfinished

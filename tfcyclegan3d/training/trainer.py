@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -65,6 +65,15 @@ class CycleGANTrainer:
         pairs = ("supervised",) if self._uses_pairs or self.config.training.start_fraction > 0 else ()
         return ("adversarial_mask", "adversarial_image", "cycle_mask", "cycle_image", *same, *pairs, "critics")
 
+    @property
+    def notes(self) -> list[str]:
+        """What was found or assumed so far, for the user to read."""
+        return self._prepared.notes
+
+    def recall(self, notes: Sequence[str]) -> None:
+        """Put what was said before a resumption in front of what was said since, without repeating anything."""
+        self.notes[:] = [*notes, *(note for note in self.notes if note not in notes)]
+
     def phase(self, progress: float) -> str:
         """Return ``"start"`` or ``"cyclegan"``, by the share of the training done; there is no way back."""
         begun = int(self._gan.n_steps) > 0
@@ -114,10 +123,10 @@ class CycleGANTrainer:
         }
 
     def restored(self) -> None:
-        """Follow the state after its variables have been assigned from a checkpoint."""
+        """Follow the state after its variables have been assigned from a checkpoint, an earlier one too."""
         self._iterators.clear()
-        if np.any(self._fills):
-            self._set_masks(self._prepared.redrawn(self._fills_by_kind))
+        redrawn = np.any(self._fills)
+        self._set_masks(self._prepared.redrawn(self._fills_by_kind) if redrawn else self._prepared.objects)
 
     def exported(self) -> tuple[keras.Model, keras.Model]:
         """Return (image_to_mask, mask_to_image) in float32, with averaged weights where they are kept."""
@@ -208,7 +217,8 @@ class CycleGANTrainer:
         found = ", ".join(f"{name} {100 * fill:.1f} %" for name, fill in zip(kinds, fills, strict=True))
         note = f"after the start, the stacks look this full: {found}; synthetic masks are drawn anew"
         logger.info(note)
-        self._prepared.notes.append(note)
+        if note not in self.notes:  # As after going back to an earlier checkpoint.
+            self.notes.append(note)
         self._set_masks(self._prepared.redrawn(self._fills_by_kind))
 
     @property
