@@ -1,0 +1,130 @@
+"""Choose, without a label, which epoch's networks a run keeps.
+
+Networks that are right agree on the same answer, each wrong one errs in a way of its own: a candidate is scored by how
+well its masks of the probes agree with the mean of all candidates so far, as a soft Dice. ``benchmarks/selection.py``
+compares this with the other scores that were tried, and ``docs/selection.md`` shows what it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+LEVELS = 255  # What is kept of a candidate's probabilities: 8 bits.
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A candidate that is kept.
+
+    Parameters
+    ----------
+    epoch : int
+        Whose end it is of.
+    which : {"averaged", "raw"}
+        Of the weights.
+    score : float
+        Agreement with the mean of all candidates seen, in [0, 1].
+    sound : bool
+        No monitor failed whose consequence is more than a warning.
+    """
+
+    epoch: int
+    which: str
+    score: float
+    sound: bool
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> float:
+    """Return ``mean over classes of 2 sum(p q) / (sum p^2 + sum q^2)`` of probabilities (...C), in [0, 1].
+
+    Two empty masks agree wholly.
+    """
+    axes = tuple(range(one.ndim - 1))
+    product, squares = (one * other).sum(axes), np.square(one).sum(axes) + np.square(other).sum(axes)
+    return float(np.mean(np.where(squares > 0, 2 * product / np.maximum(squares, 1e-12), 1.0)))
+
+
+class Selection:
+    """Rank candidates as they come, and remember the best few.
+
+    Later candidates know more, so the n-th epoch weighs n times the first in the mean.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        NZYXC of what the candidates predict for the probes.
+    keep : int
+        Candidates remembered; only they can still become the choice once the mean has moved.
+    """
+
+    def __init__(self, shape: Sequence[int], keep: int) -> None:
+        self._keep = keep
+        self._sum = tf.Variable(tf.zeros(shape), trainable=False)
+        self._weight = tf.Variable(0.0, trainable=False)
+        self._kept = tf.Variable(tf.zeros((keep, *shape), tf.uint8), trainable=False)
+        self.choices: list[Choice] = []
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """What a checkpoint has to hold beside the record."""
+        return [self._sum, self._weight, self._kept]
+
+    @property
+    def best(self) -> Choice | None:
+        """The choice as of now: sound ones first."""
+        return self.choices[0] if self.choices else None
+
+    @property
+    def epochs(self) -> set[int]:
+        """Epochs whose checkpoints are still needed."""
+        return {choice.epoch for choice in self.choices}
+
+    def consider(self, epoch: int, predicted: Mapping[str, np.ndarray], sound: bool) -> dict[str, float]:
+        """Take an epoch's candidates in and rank all that are remembered anew.
+
+        Parameters
+        ----------
+        epoch : int
+            From 1.
+        predicted : mapping of str to ndarray, NZYXC in [-1, 1]
+            What each candidate makes of the probes.
+        sound : bool
+            No monitor failed whose consequence is more than a warning.
+
+        Returns
+        -------
+        dict of str to float
+            Their scores as of now.
+        """
+        entries = [(choice, kept) for choice, kept in zip(self.choices, self._kept.numpy(), strict=False)]
+        total, weight = self._sum.numpy(), float(self._weight.numpy())
+        for which, masks in predicted.items():
+            kept = np.round((masks + 1) / 2 * LEVELS).astype(np.uint8)
+            total += epoch * (kept / np.float32(LEVELS))
+            weight += epoch
+            entries.append((Choice(epoch, which, 0.0, sound), kept))
+        mean = total / np.float32(weight)
+        ranked = [
+            (Choice(one.epoch, one.which, agreement(kept / np.float32(LEVELS), mean), one.sound), kept)
+            for one, kept in entries
+        ]
+        ranked.sort(key=lambda entry: (entry[0].sound, entry[0].score), reverse=True)
+        self._sum.assign(total)
+        self._weight.assign(weight)
+        self.choices = [choice for choice, _ in ranked[: self._keep]]
+        blank = np.zeros_like(ranked[0][1])
+        self._kept.assign(np.stack([kept for _, kept in ranked[: self._keep]] + [blank] * (self._keep - len(ranked))))
+        return {one.which: one.score for one, _ in ranked if one.epoch == epoch}
+
+    def record(self) -> list[dict[str, Any]]:
+        """Return plain values that ``restore`` takes; the variables are kept apart."""
+        return [asdict(choice) for choice in self.choices]
+
+    def restore(self, record: Sequence[Mapping[str, Any]]) -> None:
+        """Go on from a record, the variables having been assigned."""
+        self.choices = [Choice(**choice) for choice in record]
