@@ -96,8 +96,9 @@ def test_the_balanced_l1_weighs_object_voxels_and_divides_by_the_sum_of_weights(
 def test_the_balanced_l1_equals_its_formula_in_numpy_for_two_classes():
     target, output, foreground = a_mask(6), values(7), (5.0, 2.0)
     balance = np.where(target > 0, foreground, 1.0)
-    each = (balance * np.abs(target - output.astype(float))).mean(axis=(0, 1, 2, 3)) / balance.mean(axis=(0, 1, 2, 3))
-    assert float(losses.balanced_l1(target, output, WEIGHTS, foreground)) == pytest.approx(each @ WEIGHTS, rel=1e-5)
+    each = (balance * np.abs(target - output.astype(float))).mean(axis=(1, 2, 3)) / balance.mean(axis=(1, 2, 3))
+    expected = each.mean(axis=0) @ WEIGHTS
+    assert float(losses.balanced_l1(target, output, WEIGHTS, foreground)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_balanced_l1_with_weights_of_one_is_the_plain_one():
@@ -181,10 +182,10 @@ def test_the_dice_loss_equals_its_formula_worked_out_by_hand():
     assert float(losses.soft_dice_loss(target, output, smooth=0.0)) == pytest.approx(1 - 3 / 4)
 
 
-def test_the_dice_loss_is_the_mean_over_classes_of_what_numpy_finds():
+def test_the_dice_loss_is_the_mean_over_samples_and_classes_of_what_numpy_finds():
     target, output = a_mask(14), values(15)
     t, p = (target.astype(float) + 1) / 2, (output.astype(float) + 1) / 2
-    axes = (0, 1, 2, 3)
+    axes = (1, 2, 3)
     each = 1 - (2 * (t * p).sum(axes) + 1) / (t.sum(axes) + p.sum(axes) + 1)
     assert float(losses.soft_dice_loss(target, output)) == pytest.approx(each.mean(), rel=1e-5)
 
@@ -201,19 +202,35 @@ def test_the_dice_loss_is_nought_for_the_target_itself_even_an_empty_one_and_nea
 # --- all of them
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_every_loss_is_a_finite_scalar_of_the_type_of_its_input_with_a_gradient_everywhere(dtype):
-    target, output = tf.cast(a_mask(17), dtype), tf.cast(values(18, -0.9, 0.9), dtype)
+def every_loss(target):
+    """Each loss as a function of the output (or scores, or logits) alone."""
     foreground = tf.constant([5.0, 2.0])
-    every = {
-        "generator": lambda x: losses.least_squares_generator_loss(x),
+    return {
+        "generator": losses.least_squares_generator_loss,
         "critic": lambda x: losses.least_squares_critic_loss(target, x),
         "l1": lambda x: losses.weighted_l1(target, x, WEIGHTS),
         "balanced l1": lambda x: losses.balanced_l1(target, x, WEIGHTS, foreground),
         "cross-entropy": lambda x: losses.balanced_cross_entropy(target, x, foreground),
         "dice": lambda x: losses.soft_dice_loss(target, x),
     }
-    for name, loss in every.items():
+
+
+def test_every_loss_of_a_batch_and_its_gradient_are_the_means_of_those_of_its_samples():
+    # Of very different foregrounds, which a normalisation over the whole batch would mix.
+    target = np.concatenate([a_mask(19, share)[:1] for share in (0.02, 0.6)])
+    output = values(20, -0.9, 0.9)
+    for name, loss in every_loss(target).items():
+        of_samples = [every_loss(target[i : i + 1])[name] for i in range(2)]
+        mean = np.mean([float(of_samples[i](output[i : i + 1])) for i in range(2)])
+        assert float(loss(output)) == pytest.approx(mean, rel=1e-5), name
+        slopes = [gradient(of_samples[i], output[i : i + 1]) / 2 for i in range(2)]
+        np.testing.assert_allclose(gradient(loss, output), np.concatenate(slopes), rtol=1e-4, atol=1e-8, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_loss_is_a_finite_scalar_of_the_type_of_its_input_with_a_gradient_everywhere(dtype):
+    target, output = tf.cast(a_mask(17), dtype), tf.cast(values(18, -0.9, 0.9), dtype)
+    for name, loss in every_loss(target).items():
         value, slope = loss(output), gradient(loss, output)
         assert value.shape == () and value.dtype == dtype, name
         assert np.isfinite(float(value)) and float(value) > 0, name

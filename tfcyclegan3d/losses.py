@@ -1,7 +1,9 @@
 """Losses: pure functions of tensors, each with its formula and source.
 
 Masks lie in [-1, 1] (-1 background, 1 object, between them a voxel that an object covers in part), class by class in
-the last axis. "Mean" is over every voxel and sample of a batch; classes are summed with their weights, as in the
+the last axis. Every loss is the mean over a batch's samples of what the formula gives for one of them, "mean" and
+"sum" in it being over that sample's voxels: so the loss of a batch is the mean of the losses of its equal parts, and
+devices that share a batch find its gradient by averaging theirs. Classes are summed with their weights, as in the
 published code (3.5 x Golgi + 1 x nuclei).
 """
 
@@ -47,8 +49,9 @@ def balanced_l1(target, output, class_weights: Sequence[float], foreground_weigh
     minimum near "everything is background".
     """
     balance = 1.0 + (_per_class(foreground_weights, output) - 1.0) * (target + 1.0) / 2.0
-    axes = (0, 1, 2, 3)
-    error = ops.mean(balance * ops.abs(target - output), axis=axes) / ops.mean(balance, axis=axes)
+    axes = (1, 2, 3)
+    each = ops.mean(balance * ops.abs(target - output), axis=axes) / ops.mean(balance, axis=axes)
+    error = ops.mean(each, axis=0)
     return ops.sum(error * _per_class(class_weights, error))
 
 
@@ -72,7 +75,7 @@ def soft_dice_loss(target, output, smooth: float = 1.0):
     Milletari, Navab, Ahmadi, "V-Net", 3DV 2016, with plain sums in the denominator.
     """
     t, p = (target + 1.0) / 2.0, (output + 1.0) / 2.0
-    axes = (0, 1, 2, 3)
+    axes = (1, 2, 3)
     score = (2.0 * ops.sum(t * p, axis=axes) + smooth) / (ops.sum(t, axis=axes) + ops.sum(p, axis=axes) + smooth)
     return ops.mean(1.0 - score)
 
