@@ -1,5 +1,6 @@
 """A whole training: what its run folder holds, how it repeats, stops and goes on, and the model that comes of it."""
 
+import base64
 import csv
 import errno
 import hashlib
@@ -11,6 +12,7 @@ import shutil
 import signal
 import time
 from contextlib import contextmanager
+from html.parser import HTMLParser
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -19,6 +21,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from matplotlib.figure import Figure
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import tfcyclegan3d as tc
 from tests.tiny import TINY
@@ -26,7 +30,10 @@ from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.inference import predictor
 from tfcyclegan3d.training.loop import Clock
+from tfcyclegan3d.training.report import write_report
+from tfcyclegan3d.training.report_figures import curves
 from tfcyclegan3d.training.run import Run, _cut_short
+from tfcyclegan3d.training.run_folder import RunFolder
 from tfcyclegan3d.training.trainer import CycleGANTrainer
 from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
@@ -40,6 +47,7 @@ FILES = {
     *("config.json", "manifest.json", "metrics.csv", "logs", "previews", "checkpoints", "report.html"),
     *("image_to_mask.keras", "mask_to_image.keras"),
 }
+RATES = ["learning_rate_generators", "learning_rate_critics"]
 LOSSES = ["adversarial_mask", "adversarial_image", "cycle_mask", "cycle_image", "supervised", "critics"]
 
 
@@ -176,10 +184,12 @@ def test_the_exit_status_tells_how_a_run_ended(tmp_path, verdict, warnings, exit
 
 def test_the_metrics_have_a_row_an_epoch_and_name_every_loss(whole):
     rows = rows_of(whole.path)
-    assert list(rows[0]) == ["epoch", "step", "minutes", "phase", *LOSSES]
+    assert list(rows[0]) == ["epoch", "step", "minutes", "phase", "seconds_per_step", *LOSSES, *RATES]
     assert [(row["epoch"], row["step"], row["phase"]) for row in rows] == [("1", "3", "start"), ("2", "6", "cyclegan")]
     assert [name for name in LOSSES if rows[0][name]] == ["supervised"]
     assert all(float(rows[1][name]) > 0 for name in LOSSES)
+    assert [[row[name] for name in RATES] for row in rows] == [["0.0005", ""], ["0.0001", "0.0002"]]
+    assert all(0 < float(row["seconds_per_step"]) < 60 for row in rows)
     assert 0 < float(rows[0]["minutes"]) < float(rows[1]["minutes"]) < 5
 
 
@@ -203,16 +213,216 @@ def test_the_manifest_says_what_was_run_on_what_and_how_it_ended(whole, path):
     assert (manifest["policy"], manifest["preset"], manifest["classes"]) == ("float32", "fast", ["golgi", "nuclei"])
     assert any("full" in note for note in manifest["notes"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", manifest["started"])
-    assert 0 < manifest["timings"]["total_minutes"] < 5
+    assert (manifest["version"], manifest["exit_status"], manifest["warnings"]) == (
+        tc.__version__,
+        0,
+        list(whole.warnings),
+    )
+    timings = manifest["timings"]
+    assert 0 < timings["preparation_minutes"] < timings["total_minutes"] < 5
+    assert timings["training_minutes"] == pytest.approx(
+        timings["total_minutes"] - timings["preparation_minutes"], abs=2e-3
+    )
+    assert timings["seconds_per_step"] == float(rows_of(whole.path)[-1]["seconds_per_step"])
+
+
+def test_the_manifest_of_a_killed_run_says_that_it_has_not_ended(eagerly, path, tmp_path, monkeypatch):
+    def killed(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr(CycleGANTrainer, "step", killed)
+    with pytest.raises(RuntimeError):
+        tc.train([path], None, SHORT, tmp_path, progress=False)
+    manifest = manifest_of(tmp_path)
+    assert (manifest["verdict"], manifest["exit_status"], manifest["warnings"]) == ("running", None, [])
+    assert manifest["inputs"][0]["name"] == "cells.tif"
+    assert 0 < manifest["timings"]["preparation_minutes"] < 5
+
+
+# ---- logs
+
+
+def curves_of(run_path):
+    """What TensorBoard reads from a run's logs: of each tag, the value of each epoch."""
+    events = EventAccumulator(str(run_path / "logs"), size_guidance={"tensors": 0}).Reload()
+    return {
+        tag: [(event.step, tf.make_ndarray(event.tensor_proto)) for event in events.Tensors(tag)]
+        for tag in events.Tags()["tensors"]
+    }
+
+
+def test_tensorboard_shows_every_number_of_the_metrics_in_its_group(whole):
+    curves, rows = curves_of(whole.path), rows_of(whole.path)
+    tags = {name: f"losses/{name}" for name in LOSSES} | {"minutes": "time/minutes"}
+    tags |= {name: name.replace("learning_rate_", "learning_rates/") for name in RATES}
+    tags |= {"seconds_per_step": "time/seconds_per_step"}
+    assert curves.keys() == {*tags.values(), "preview"}
+    for column, tag in tags.items():
+        wanted = [(int(row["epoch"]), float(row[column])) for row in rows if row[column]]
+        found = [(epoch, float(value)) for epoch, value in curves[tag]]
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=6e-4 if column == "minutes" else 0)
+
+
+def test_tensorboard_shows_each_epochs_preview_as_it_lies_in_the_folder(whole):
+    for epoch, (width, height, png) in curves_of(whole.path)["preview"]:
+        assert png == (whole.path / "previews" / f"epoch_{epoch:04d}.png").read_bytes()
+        assert tf.io.decode_png(png).shape[:2] == (int(height), int(width))
+    assert [epoch for epoch, _ in curves_of(whole.path)["preview"]] == [1, 2]
+
+
+def logged(folder, run, epochs):
+    """Log epochs of a made-up training."""
+    for epoch in epochs:
+        run.log_epoch(epoch, 10 * epoch, epoch / 2, "start", 0.5, {"cycle_mask": 1 / epoch, "monitors/fill": epoch})
+        figure = Figure(figsize=(1, 1))
+        figure.text(0, 0, str(epoch))
+        run.save_preview(epoch, figure)
+
+
+def test_further_columns_are_named_when_the_folder_is_made_and_may_stay_empty(tmp_path):
+    run = RunFolder(tmp_path, ["cycle_mask", "monitors/fill", "score"])
+    run.create(SHORT)
+    logged(tmp_path, run, [1, 2])
+    assert [(row["cycle_mask"], row["monitors/fill"], row["score"]) for row in rows_of(tmp_path)] == [
+        ("1", "1", ""),
+        ("0.5", "2", ""),
+    ]
+    assert [(epoch, float(value)) for epoch, value in curves_of(tmp_path)["monitors/fill"]] == [(1, 1), (2, 2)]
+    with pytest.raises(ValueError, match="unnamed"):
+        run.log_epoch(3, 30, 1.5, "start", 0.5, {"unnamed": 1.0})
+
+
+@pytest.mark.parametrize("by", ["the same program", "another program", "another program, the first one killed"])
+def test_epochs_that_are_repeated_are_shown_once_and_the_others_as_they_were(tmp_path, by):
+    run = RunFolder(tmp_path, ["cycle_mask", "monitors/fill"])
+    run.create(SHORT)
+    logged(tmp_path, run, [1, 2, 3, 4])
+    before = curves_of(tmp_path)
+    if by != "the same program":
+        run = RunFolder(tmp_path, ["cycle_mask", "monitors/fill"])
+    if by.endswith("killed"):
+        (events,) = (tmp_path / "logs").iterdir()
+        events.write_bytes(events.read_bytes()[:-100])
+    run.forget_epochs_after(2)
+    assert [row["epoch"] for row in rows_of(tmp_path)] == ["1", "2"]
+    assert {tag: [epoch for epoch, _ in values] for tag, values in curves_of(tmp_path).items()} == {
+        tag: [1, 2] for tag in before
+    }
+    logged(tmp_path, run, [3])
+    after = curves_of(tmp_path)
+    assert after.keys() == before.keys()
+    for tag, values in after.items():
+        assert [epoch for epoch, _ in values] == [1, 2, 3]
+        for (_, now), (_, then) in zip(values, before[tag], strict=False):
+            np.testing.assert_array_equal(now, then)
+    assert all(file.name.startswith("events.") for file in (tmp_path / "logs").iterdir())
+
+
+# ---- the report
+
+
+class Outline(HTMLParser):
+    """The elements of a page, each of which must be closed in its turn."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.sources, self.elements, self.links = [], [], [], []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href", "srcset", "action", "data")]
+        if tag not in ("img", "meta"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
 
 
 def test_the_report_is_one_page_that_needs_no_other_file(whole):
     page = (whole.path / "report.html").read_text()
-    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(sources) == 3  # The losses, the last and the first preview.
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
-    for said in ("finished", "cells.tif", "tfcyclegan3d train as typed"):
+    outline = Outline(page)
+    assert outline.open == []
+    # Adversarial, cycle, supervised, critics, learning rates; two previews, the last of which is the middle one.
+    assert outline.elements.count("img") == 7 == len(outline.links)
+    assert all(link.startswith("data:image/png;base64,") for link in outline.links)
+    assert "http" not in page and "url(" not in page and "@import" not in page
+    assert 'name="viewport"' in page
+    fingerprint = hashlib.sha256((whole.path.parent / "cells.tif").read_bytes()).hexdigest()
+    for said in ("ran to its end: 6 steps in 2 epochs", "cells.tif", "tfcyclegan3d train as typed", fingerprint):
         assert said in page
+    assert all(warning in page for warning in whole.warnings)
+
+
+def test_the_report_shows_the_last_a_middle_and_the_first_epoch(copied):
+    run = RunFolder(copied, [*LOSSES, *RATES])
+    for epoch in range(2, 12):
+        run.log_epoch(epoch, epoch, epoch / 2, "cyclegan", 0.5, {"cycle_mask": 1 / epoch})
+        shutil.copy(copied / "previews" / "epoch_0001.png", copied / "previews" / f"epoch_{epoch:04d}.png")
+    page = write_report(run).read_text()
+    assert re.findall(r"<b>Epoch (\d+)</b>", page) == ["11", "6", "1"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "exit_status", "warnings", "said"),
+    [
+        ("finished", 0, [], "The training ran to its end: 1 step in 1 epoch and 2.5 minutes. Its own checks found no"),
+        ("finished", 0, ["<b>"], "Its own checks give 1 warning."),
+        ("finished", 3, ["no trust"], "The training ran to its end"),
+        ("interrupted", 130, [], "The training was interrupted after 1 step"),
+        ("diverged", 3, ["diverged"], "The training failed after 1 step"),
+    ],
+)
+def test_the_report_begins_with_how_the_run_ended_and_its_warnings(copied, verdict, exit_status, warnings, said):
+    run = RunFolder(copied)
+    ending = {"verdict": verdict, "exit_status": exit_status, "warnings": warnings}
+    timings = manifest_of(copied)["timings"] | {"total_minutes": 2.5}
+    run.write_manifest(manifest_of(copied) | ending | {"timings": timings})
+    page = write_report(run).read_text()
+    assert page.index(said) < page.index("<h2>")
+    assert Outline(page).open == []
+    assert ("found nothing wrong" in page) == (exit_status == 0 and not warnings)
+    assert ('class="verdict bad"' in page) == (exit_status != 0 or bool(warnings))
+    assert page.count('<p class="warning">') == len(warnings)
+    assert "<b></p>" not in page
+
+
+def test_losses_that_span_decades_are_drawn_on_a_logarithmic_axis_and_others_are_not():
+    rows = [{"epoch": str(k), "phase": "start", "fast": f"{10.0**-k}", "slow": f"{k}", "none": ""} for k in range(1, 5)]
+    fast = curves(rows, {"fast": "fast", "none": "none"}, "loss").axes[0]
+    slow = curves(rows, {"slow": "slow"}, "loss").axes[0]
+    assert (fast.get_yscale(), slow.get_yscale()) == ("log", "linear")
+    np.testing.assert_allclose(fast.lines[0].get_xydata(), [(k, 10.0**-k) for k in range(1, 5)])
+    assert len(fast.lines) == 1
+    assert curves(rows, {"none": "none"}, "loss") is None
+
+
+def test_where_another_part_of_the_training_begins_is_marked():
+    rows = [{"epoch": str(k), "phase": "start" if k < 3 else "cyclegan", "loss": "1"} for k in range(1, 5)]
+    _, boundary = curves(rows, {"loss": "loss"}, "loss").axes[0].lines
+    assert set(boundary.get_xdata()) == {2.5}
+
+
+def test_a_run_shows_itself_in_a_notebook_by_verdict_warnings_losses_and_last_preview(whole):
+    shown = whole._repr_html_()
+    outline = Outline(shown)
+    assert outline.open == []
+    assert "ran to its end" in shown
+    assert all(warning in shown for warning in whole.warnings)
+    last = base64.b64encode((whole.path / "previews" / "epoch_0002.png").read_bytes()).decode()
+    first = base64.b64encode((whole.path / "previews" / "epoch_0001.png").read_bytes()).decode()
+    assert f"data:image/png;base64,{last}" in outline.links
+    assert f"data:image/png;base64,{first}" not in outline.links
+    assert len(outline.links) == 6
+    rules = re.sub(r"\{[^}]*\}", ",", re.search(r"<style>(.*)</style>", shown, re.DOTALL)[1])
+    assert all(selector.strip().startswith(".run") for selector in rules.split(",") if selector.strip())
+
+
+def test_a_run_whose_folder_is_gone_still_has_a_representation(tmp_path):
+    run = Run(tmp_path / "gone", TWO_EPOCHS, "finished", ())
+    assert run._repr_html_() is None
+    assert "finished" in repr(run)
 
 
 def test_the_saved_networks_are_the_averages_of_the_last_checkpoint(whole):
@@ -300,11 +510,13 @@ def test_a_resumed_run_has_the_losses_and_notes_of_one_that_was_never_interrupte
     assert all(html.escape(note) in (resumed.path / "report.html").read_text() for note in notes)
 
 
-def test_a_resumed_run_has_a_row_and_a_preview_for_every_epoch_once(whole, resumed):
+def test_a_resumed_run_has_a_row_and_a_preview_for_every_epoch_once(interrupted, resumed):
     assert [(row["epoch"], row["step"]) for row in rows_of(resumed.path)] == [("1", "3"), ("2", "6")]
     assert sorted(path.name for path in (resumed.path / "previews").iterdir()) == ["epoch_0001.png", "epoch_0002.png"]
     assert {path.name for path in resumed.path.iterdir()} == FILES
-    assert manifest_of(resumed.path)["timings"]["total_minutes"] > 0
+    assert {tuple(epoch for epoch, _ in values) for values in curves_of(resumed.path).values()} == {(1, 2), (2,)}
+    before, after = (manifest_of(run.path)["timings"] for run in (interrupted, resumed))
+    assert before["preparation_minutes"] < after["preparation_minutes"] < after["total_minutes"]
 
 
 def test_a_finished_run_can_go_on_for_longer_and_says_so_in_its_configuration(eagerly, short_run, copied, path):
@@ -362,7 +574,7 @@ def test_a_run_without_a_readable_manifest_is_not_resumed(copied, path, content)
 
 def test_epochs_after_the_checkpoint_are_forgotten_when_resuming(eagerly, short_run, copied, path):
     with (copied / "metrics.csv").open("a") as file:
-        file.write("2,2,0.1,start" + "," * len(LOSSES) + "\n")
+        file.write("2,2,0.1,start,1" + "," * len([*LOSSES, *RATES]) + "\n")
     (copied / "previews" / "epoch_0002.png").write_bytes(b"of an epoch that is done again")
     tc.train([path], None, None, copied, resume=True, progress=False)
     assert [row["epoch"] for row in rows_of(copied)] == ["1"]

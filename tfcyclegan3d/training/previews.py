@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -61,7 +61,9 @@ def image_display(planes: Sequence[np.ndarray], like: Sequence[np.ndarray]) -> l
     return [(preprocessing.stretch(plane, bounds) + 1) / 2 for plane in planes]
 
 
-def save_figure(figure: Figure, path: Path, dpi: int = 110) -> None:
-    """Write a figure as PNG without touching any display."""
+def png_of(figure: Figure, dpi: int = 110) -> bytes:
+    """Return a figure as PNG, drawn without touching any display."""
+    buffer = io.BytesIO()
     with matplotlib.rc_context({"savefig.facecolor": "white"}):
-        figure.savefig(path, dpi=dpi)
+        figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()

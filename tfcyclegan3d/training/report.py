@@ -1,133 +1,300 @@
-"""``report.html``: one self-contained page a person reads to see what a run did."""
+"""``report.html``: one self-contained page a person reads to see what a run did; a notebook shows its first parts.
+
+A section is a function of the run's data that returns HTML, or nothing where it has nothing to say; ``SECTIONS`` puts
+them in order.
+"""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from tfcyclegan3d import config as configuration
+from tfcyclegan3d.training.report_figures import curves, embedded, embedded_png
 from tfcyclegan3d.training.run_folder import RunFolder, whole
 
-# Okabe and Ito's colours, which the colour-blind tell apart (jfly.uni-koeln.de/color).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
-END = "</body></html>\n"
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}
-img{max-width:100%}table{border-collapse:collapse}td,th{border-bottom:1px solid #ddd;padding:.25em 1em .25em 0;
-text-align:left;vertical-align:top}code{background:#f4f4f4;padding:.1em .3em}
-.warning{background:#fff3cd;padding:.5em 1em}"""
+END = "</main></body></html>\n"
+# Everything stands below .run, so that the parts shown in a notebook leave the notebook's own look alone.
+STYLE = """.run{font:16px/1.5 system-ui,sans-serif;max-width:1040px;margin:0 auto;padding:1em;overflow-wrap:anywhere}
+.run h1{font-size:1.6em;line-height:1.2}.run h2{font-size:1.25em;margin:1.8em 0 .4em}
+.run img{width:100%;height:auto;display:block;background:#fff}
+.run .verdict{font-size:1.1em;border-left:.4em solid #0072B2;padding:.2em .8em;margin:.8em 0}
+.run .verdict.bad{border-color:#D55E00}
+.run .warning{background:#fff3cd;color:#222;padding:.5em 1em;margin:.5em 0}
+.run .panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr));gap:1em}
+.run figure{margin:0}.run figcaption{font-size:.9em;margin:.3em 0}
+.run .wide{overflow-x:auto}.run .wide img{min-width:760px}
+.run table{border-collapse:collapse;width:100%}.run td,.run th{border-bottom:1px solid #ccc;padding:.3em .8em .3em 0;
+text-align:left;vertical-align:top}.run th{font-weight:600;min-width:6em;overflow-wrap:normal}
+.run pre{overflow-x:auto;background:#f4f4f4;color:#222;padding:.8em;font-size:.85em}
+.run summary{cursor:pointer;font-weight:600;margin:1em 0 .4em}"""
+
+# Small multiples: title, columns with their names, what to look for.
+LOSSES = (
+    (
+        "Adversarial",
+        {"adversarial_mask": "masks", "adversarial_image": "images"},
+        "How far the generators are from taking the critics in. It settles, rather than falls.",
+    ),
+    (
+        "Cycle",
+        {"cycle_mask": "mask → image → mask", "cycle_image": "image → mask → image"},
+        "What is lost on the way to the other side and back. It should fall.",
+    ),
+    (
+        "Identity",
+        {"identity_mask": "masks", "identity_image": "images"},
+        "How much a generator changes what already looks as it should. It should fall.",
+    ),
+    ("Supervised", {"supervised": "rendered"}, "The error on rendered synthetic masks. It should fall."),
+    (
+        "Critics",
+        {"critics": "both critics"},
+        "How badly the critics tell real from made. Near zero, they have won and teach little.",
+    ),
+    (
+        "Learning rates",
+        {"learning_rate_generators": "generators", "learning_rate_critics": "critics"},
+        "How large the steps are.",
+    ),
+)
 
 
-def write_report(run: RunFolder, manifest: Mapping[str, Any], notes: Sequence[str]) -> Path:
-    """Write ``report.html`` from what the run folder holds.
+@dataclass(frozen=True)
+class RunData:
+    """What a run folder holds for a report.
 
     Parameters
     ----------
-    run : RunFolder
-        With its metrics and previews.
-    manifest : mapping
-        What ``manifest.json`` holds.
-    notes : sequence of str
-        What was found or assumed about the user's stacks.
+    name : str
+        Of the folder.
+    manifest, config : dict
+        ``manifest.json`` and ``config.json``.
+    rows : list of dict
+        Of ``metrics.csv``.
+    previews : list of Path
+        In the epochs' order.
     """
-    previews = sorted((run.path / "previews").glob("epoch_*.png"))
-    parts = [f"<h1>Training run {html.escape(run.path.name)}</h1>"]
-    parts += [f'<p class="warning">{html.escape(text)}</p>' for text in manifest["warnings"]]
-    parts.append(
-        _table(
-            {
-                "verdict": manifest["verdict"],
-                "preset": manifest["preset"],
-                "seed": manifest["seed"],
-                "classes": ", ".join(manifest["classes"]),
-                "steps": manifest["steps"],
-                "minutes": f"{manifest['timings']['total_minutes']:.1f}",
-                "precision": manifest["policy"],
-                "command": manifest["command"],
-                "inputs": ", ".join(entry["name"] for entry in manifest["inputs"]),
-            }
-        )
-    )
-    if notes:
-        parts.append(
-            "<h2>What was found or assumed</h2><ul>" + "".join(f"<li>{html.escape(n)}</li>" for n in notes) + "</ul>"
-        )
-    rows = run.read_metrics()
-    if rows:
-        parts.append("<h2>Losses</h2>" + _image(_loss_figure(rows), "losses by epoch"))
-    if previews:
-        parts.append(
-            "<h2>The last epoch</h2><p>The middle plane of patches drawn for this page. Left, an image, the "
-            "mask predicted from it, and the image made of that mask again; right, a synthetic mask, the image "
-            "made of it, and the mask predicted from that.</p>"
-            + _embedded(previews[-1].read_bytes(), "patches at the end")
-        )
-        if len(previews) > 1:
-            parts.append(
-                "<h2>The first epoch</h2>" + _embedded(previews[0].read_bytes(), "patches after the first epoch")
-            )
-    parts.append(
-        "<h2>The networks kept</h2><p><code>image_to_mask.keras</code> and <code>mask_to_image.keras</code> hold "
-        "the weights at the end of the last epoch"
-        + (", averaged over the last steps" if manifest["averaged"] else "")
-        + ".</p>"
-    )
+
+    name: str
+    manifest: dict[str, Any]
+    config: dict[str, Any]
+    rows: list[dict[str, str]]
+    previews: list[Path]
+
+    @classmethod
+    def of(cls, run: RunFolder) -> RunData:
+        """Read a folder.
+
+        Raises
+        ------
+        OSError, ValueError, UserError
+            Where a file is missing or damaged.
+        """
+        config = configuration.load(run.path / "config.json").to_dict()
+        return cls(run.path.resolve().name, run.read_manifest(), config, run.read_metrics(), run.previews())
+
+
+Section = Callable[[RunData], str]
+
+
+def write_report(run: RunFolder) -> Path:
+    """Write ``report.html`` from what else the folder holds."""
+    data = RunData.of(run)
+    name = html.escape(data.name)
     text = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(run.path.name)}</title>'
-        f"<style>{STYLE}</style></head><body>{''.join(parts)}{END}"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<style>body{{margin:0;color:#222;background:#fff}}{STYLE}</style></head><body><main class="run">'
+        f"<h1>Training run {name}</h1>{''.join(section(data) for section in SECTIONS)}{END}"
     )
     with whole(run.path / "report.html") as unfinished:
         unfinished.write_text(text, encoding="utf-8")
     return run.path / "report.html"
 
 
+def for_notebook(run: RunFolder) -> str:
+    """Return the parts of the report that a notebook shows below its cell, as HTML that needs no other file.
+
+    Raises
+    ------
+    OSError, ValueError, UserError
+        Where the folder is gone or damaged.
+    """
+    data = RunData.of(run)
+    sections = "".join(section(data) for section in IN_NOTEBOOK)
+    return f'<style>{STYLE}</style><div class="run">{sections}</div>'
+
+
 def add_held_out(run: Path, table: str, picture: Path) -> None:
     """Put the scores of a held-out stack, as aligned text, and its picture (PNG) at the end of a run's report."""
     text = (run / "report.html").read_text(encoding="utf-8")
-    section = (
-        f"<h2>A stack held out</h2><pre>{html.escape(table)}</pre>"
+    section = _section(
+        "A stack held out",
+        f"<pre>{html.escape(table)}</pre>"
         "<p>The stack, the outlines of its mask, the mask, and the truth, which took no part in the training.</p>"
-        + _embedded(picture.read_bytes(), "the held-out stack, its mask and its truth")
+        + _wide(embedded_png(picture.read_bytes(), "the held-out stack, its mask and its truth")),
     )
     with whole(run / "report.html") as unfinished:
         unfinished.write_text(text.replace(END, section + END), encoding="utf-8")
 
 
-def _table(entries: Mapping[str, object]) -> str:
-    rows = "".join(
-        f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>" for key, value in entries.items()
+# ---- sections
+
+
+def verdict(data: RunData) -> str:
+    """Say in a sentence how it ended, and what the run's own checks found."""
+    manifest = data.manifest
+    minutes = manifest["timings"]["total_minutes"]
+    done = f"{_number(manifest['steps'], 'step')} in {_number(manifest['epochs'], 'epoch')} and {minutes:.1f} minutes"
+    sentence = {
+        "finished": f"The training ran to its end: {done}.",
+        "interrupted": f"The training was interrupted after {done}; the same command with --resume goes on.",
+        "diverged": f"The training failed after {done}: a loss was no longer a finite number. "
+        "Do not trust its networks, which are those saved last.",
+    }.get(manifest["verdict"], f"The training ended as {manifest['verdict']} after {done}.")
+    warnings = manifest["warnings"]
+    if manifest["exit_status"] == 0:
+        sentence += (
+            f" Its own checks give {_number(len(warnings), 'warning')}."
+            if warnings
+            else " Its own checks found nothing wrong."
+        )
+    mood = "verdict" if manifest["exit_status"] == 0 and not warnings else "verdict bad"
+    said = "".join(f'<p class="warning">{html.escape(text)}</p>' for text in warnings)
+    return f'<p class="{mood}">{html.escape(sentence)}</p>{said}'
+
+
+def findings(data: RunData) -> str:
+    """List what was found or assumed about the user's stacks."""
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in data.manifest["notes"])
+    return _section("What was found or assumed", f"<ul>{notes}</ul>") if notes else ""
+
+
+def losses(data: RunData) -> str:
+    """Draw the losses by kind, and the learning rates."""
+    panels = ""
+    for title, columns, meaning in LOSSES:
+        figure = curves(data.rows, columns, "rate" if title == "Learning rates" else "loss")
+        if figure is not None:
+            picture = embedded(figure, f"{title.lower()} by epoch")
+            panels += f"<figure><figcaption><b>{title}.</b> {meaning}</figcaption>{picture}</figure>"
+    phases = {row["phase"] for row in data.rows}
+    dotted = " The dotted line is where the adversarial part begins." if len(phases) > 1 else ""
+    return _section("Losses", f'<p>Means over each epoch.{dotted}</p><div class="panels">{panels}</div>', when=panels)
+
+
+def patches(data: RunData) -> str:
+    """Show the patches of the last, a middle and the first epoch."""
+    some = sorted({0, len(data.previews) // 2, len(data.previews) - 1}, reverse=True) if data.previews else []
+    return _section("What the networks do", _PATCHES + "".join(_preview(data.previews[i]) for i in some), when=some)
+
+
+def last_patches(data: RunData) -> str:
+    """Show the patches of the last epoch."""
+    return _section("What the networks do", _PATCHES + "".join(map(_preview, data.previews[-1:])), when=data.previews)
+
+
+def networks(data: RunData) -> str:
+    """Say which networks the run saved."""
+    averaged = ", averaged over the last steps" if data.manifest["averaged"] else ""
+    return _section(
+        "The networks kept",
+        "<p><code>image_to_mask.keras</code> and <code>mask_to_image.keras</code> hold the weights at the end of the "
+        f"last epoch{averaged}.</p>",
     )
+
+
+def timings(data: RunData) -> str:
+    """Say how long it took."""
+    seconds = data.manifest["timings"]
+    return _section(
+        "Time",
+        _table(
+            {
+                "preparation": f"{seconds['preparation_minutes']:.1f} minutes",
+                "training": f"{seconds['training_minutes']:.1f} minutes",
+                "a step": f"{seconds['seconds_per_step']:.3g} seconds" if seconds["seconds_per_step"] else "not known",
+            }
+        ),
+    )
+
+
+def inputs(data: RunData) -> str:
+    """Name the stacks and their fingerprints."""
+    stacks = data.manifest["inputs"]  # Two may bear one name.
+    entries = [(one["name"], f"sha256 {one['sha256']}" if one["sha256"] else "an array") for one in stacks]
+    return f"<details><summary>Inputs ({len(stacks)})</summary>{_table(entries)}</details>"
+
+
+def settings(data: RunData) -> str:
+    """Show the command and every setting."""
+    manifest = data.manifest
+    brief = {
+        "command": manifest["command"],
+        "preset": manifest["preset"],
+        "seed": manifest["seed"],
+        "classes": ", ".join(manifest["classes"]),
+    }
+    text = html.escape(json.dumps(data.config, indent=2))
+    return f"<details><summary>Settings</summary>{_table(brief)}<pre>{text}</pre></details>"
+
+
+def machine(data: RunData) -> str:
+    """Describe what it ran on."""
+    entries = data.manifest["machine"] | {
+        "precision": data.manifest["policy"],
+        "gpus": ", ".join(data.manifest["machine"]["gpus"]) or "none",
+    }
+    return f"<details><summary>Machine</summary>{_table(entries)}</details>"
+
+
+SECTIONS: tuple[Section, ...] = (
+    verdict,
+    findings,
+    patches,
+    losses,
+    networks,
+    timings,
+    inputs,
+    settings,
+    machine,
+)
+IN_NOTEBOOK: tuple[Section, ...] = (verdict, losses, last_patches)
+
+
+# ---- parts of sections
+
+_PATCHES = (
+    "<p>The middle plane of a few patches. On the left, an image, the mask predicted from it, and the image made of "
+    "that mask again; on the right, a synthetic mask, the image made of it, and the mask predicted from that.</p>"
+)
+
+
+def _section(title: str, body: str, when: object = True) -> str:
+    return f"<section><h2>{html.escape(title)}</h2>{body}</section>" if when else ""
+
+
+def _preview(path: Path) -> str:
+    epoch = int(path.stem.removeprefix("epoch_"))
+    picture = _wide(embedded_png(path.read_bytes(), f"patches after epoch {epoch}"))
+    return f"<figure><figcaption><b>Epoch {epoch}</b></figcaption>{picture}</figure>"
+
+
+def _wide(picture: str) -> str:
+    """Let a picture of many columns be moved sideways on a narrow screen rather than shrink beyond recognition."""
+    return f'<div class="wide">{picture}</div>'
+
+
+def _table(entries: Mapping[str, object] | Sequence[tuple[str, object]]) -> str:
+    pairs = entries.items() if isinstance(entries, Mapping) else entries
+    rows = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>" for key, value in pairs)
     return f"<table>{rows}</table>"
 
 
-def _loss_figure(rows: Sequence[Mapping[str, str]]) -> Figure:
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    axis = figure.subplots()
-    for i, name in enumerate(list(rows[0])[4:]):
-        points = [(float(row["epoch"]), float(row[name])) for row in rows if row[name]]
-        if points:
-            axis.plot(
-                *zip(*points, strict=True),
-                label=name.replace("_", " "),
-                color=COLOURS[i % len(COLOURS)],
-                marker="o",
-                markersize=3,
-            )
-    axis.set(xlabel="epoch", ylabel="loss (mean over the epoch)")
-    axis.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=8)
-    return figure
-
-
-def _image(figure: Figure, alternative: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return _embedded(buffer.getvalue(), alternative)
-
-
-def _embedded(png: bytes, alternative: str) -> str:
-    return f'<img alt="{alternative}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -19,9 +19,10 @@ from tfcyclegan3d.config import Config
 from tfcyclegan3d.progress import progress_bar
 from tfcyclegan3d.training.loop import DIVERGED, FINISHED, INTERRUPTED, Clock, fit, restored
 from tfcyclegan3d.training.preparation import Prepared, prepare
-from tfcyclegan3d.training.report import write_report
+from tfcyclegan3d.training.report import for_notebook, write_report
 from tfcyclegan3d.training.run_folder import RunFolder, fingerprint, machine
 from tfcyclegan3d.training.trainer import CycleGANTrainer
+from tfcyclegan3d.version import __version__
 from tfcyclegan3d.volumes import Volume, read_volume
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,13 @@ class Run:
     def exit_status(self) -> int:
         """0, 3 for a run that diverged, 130 for an interrupted one; warnings alone leave it at 0."""
         return {INTERRUPTED: 130, DIVERGED: 3}.get(self.verdict, 0)
+
+    def _repr_html_(self) -> str | None:
+        """Show verdict, warnings, losses and the last preview in a notebook."""
+        try:
+            return for_notebook(RunFolder(self.path))
+        except (OSError, ValueError, errors.UserError):
+            return None  # The folder was moved or deleted: a notebook then shows the plain representation.
 
 
 def train(
@@ -125,7 +133,7 @@ def train(
     if begun_with is not None:
         _check_resumable(output, begun_with, prepared.config)
     trainer = CycleGANTrainer(prepared)
-    run = RunFolder(output, trainer.loss_names)
+    run = RunFolder(output, trainer.columns)
     if resume:
         if recorded is not None:
             trainer.recall(recorded[1])
@@ -134,17 +142,19 @@ def train(
     else:
         clock = Clock()
         run.create(prepared.config)
+    prepared_in = time.monotonic() - begun
+    preparation = prepared_in + (RunFolder.recorded_preparation(output) if resume else 0.0)
     manifest = _manifest(prepared, trainer, inputs, command)
-    run.write_manifest(manifest | {"verdict": "running"})
+    run.write_manifest(manifest | _running(preparation))
     with progress_bar("training", show=progress, count=False) as on_progress:
         verdict = fit(trainer, run, on_progress, clock, seconds_before=time.monotonic() - begun)
     warnings = [*_cut_short(verdict, clock, prepared.config), *_warnings(verdict, trainer)]
     for warning in warnings:
         logger.warning("warning: %s", warning)
-    manifest |= _ending(verdict, clock, warnings)
-    run.write_manifest(manifest)
-    write_report(run, manifest, prepared.notes)
-    return Run(output, prepared.config, verdict, tuple(warnings))
+    finished = Run(output, prepared.config, verdict, tuple(warnings))
+    run.write_manifest(manifest | _ending(finished, clock, preparation, run.read_metrics()))
+    write_report(run)
+    return finished
 
 
 def _listed(stacks: Sequence[Stack] | Stack) -> list[Stack]:
@@ -197,6 +207,7 @@ def _manifest(
 ) -> dict[str, Any]:
     config = prepared.config
     return {
+        "version": __version__,
         "command": command or " ".join(sys.argv),
         "preset": config.preset,
         "seed": config.seed,
@@ -210,15 +221,26 @@ def _manifest(
     }
 
 
-def _ending(verdict: str, clock: Clock, warnings: Sequence[str]) -> dict[str, Any]:
+def _running(preparation_seconds: float) -> dict[str, Any]:
+    """Return what the manifest says of a training that has not ended, or whose program was killed."""
+    timings = {"preparation_minutes": round(preparation_seconds / 60, 3)}
+    return {"verdict": "running", "exit_status": None, "warnings": [], "timings": timings}
+
+
+def _ending(finished: Run, clock: Clock, preparation_seconds: float, rows: Sequence[dict[str, str]]) -> dict[str, Any]:
+    preparation, total = preparation_seconds / 60, clock.seconds / 60
     return {
-        "verdict": verdict,
-        "warnings": list(warnings),
+        "verdict": finished.verdict,
+        "exit_status": finished.exit_status,
+        "warnings": list(finished.warnings),
         "epochs": clock.epoch,
         "steps": clock.step,
         "timings": {
-            "total_minutes": round(clock.seconds / 60, 3),
-            "seconds_per_step": round(clock.seconds / max(clock.step, 1), 4),
+            "preparation_minutes": round(preparation, 3),
+            "training_minutes": round(max(total - preparation, 0.0), 3),
+            "total_minutes": round(total, 3),
+            # Of the last epoch: the steps of a start cost less than those of the training proper.
+            "seconds_per_step": float(rows[-1]["seconds_per_step"]) if rows else None,
         },
     }
 

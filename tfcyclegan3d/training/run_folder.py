@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.config import Config
-from tfcyclegan3d.training.previews import save_figure
+from tfcyclegan3d.training.previews import png_of
+from tfcyclegan3d.training.tensorboard_log import TensorBoardLog
 from tfcyclegan3d.version import __version__
 
 CONTENTS = (
@@ -44,16 +45,17 @@ class RunFolder:
     ----------
     path : Path
         The folder.
-    loss_names : sequence of str
-        Columns of ``metrics.csv`` beside epoch, step, minutes and phase.
+    columns : sequence of str
+        Columns of ``metrics.csv`` beside epoch, step, minutes, phase and seconds per step; not needed to read. A name
+        may have its group in TensorBoard before a slash; without one it is a learning rate or a loss (``tag_of``).
     """
 
-    def __init__(self, path: Path, loss_names: Sequence[str]) -> None:
+    def __init__(self, path: Path, columns: Sequence[str] = ()) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.metrics = path / "metrics.csv"
-        self._columns = ["epoch", "step", "minutes", "phase", *loss_names]
-        self._writer = None
+        self._columns = ["epoch", "step", "minutes", "phase", "seconds_per_step", *columns]
+        self._tensorboard = TensorBoardLog(path / "logs")
 
     @staticmethod
     def check(path: Path, *, overwrite: bool, resume: bool) -> None:
@@ -95,6 +97,14 @@ class RunFolder:
             reason = f"has no readable manifest.json ({type(error).__name__}), which names its stacks"
             raise errors.ModelError(path, reason, "start again with --overwrite") from error
 
+    @staticmethod
+    def recorded_preparation(path: Path) -> float:
+        """Return the seconds of preparation that earlier calls spent on a run, as far as its manifest says."""
+        try:
+            return 60 * float(RunFolder(path).read_manifest()["timings"]["preparation_minutes"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0
+
     def create(self, config: Config) -> None:
         """Make the folder, empty of an earlier run, and begin one in it.
 
@@ -117,26 +127,33 @@ class RunFolder:
         with whole(self.path / "config.json") as unfinished:
             config.save(unfinished)
 
-    def log_epoch(self, epoch: int, step: int, minutes: float, phase: str, losses: Mapping[str, float]) -> None:
-        """Append a row to ``metrics.csv`` and the same numbers to the TensorBoard log."""
+    def log_epoch(
+        self, epoch: int, step: int, minutes: float, phase: str, seconds_per_step: float, values: Mapping[str, float]
+    ) -> None:
+        """Append a row to ``metrics.csv`` and the same numbers to the TensorBoard log.
+
+        Parameters
+        ----------
+        epoch, step, minutes
+            Done so far.
+        phase : str
+            Of the training.
+        seconds_per_step : float
+            Of this epoch's steps.
+        values : mapping of str to float
+            By column; a column without a value stays empty in this row.
+        """
         row = {"epoch": epoch, "step": step, "minutes": round(minutes, 3), "phase": phase}
-        row |= {name: f"{value:.6g}" for name, value in losses.items()}
+        row |= {name: f"{value:.6g}" for name, value in {"seconds_per_step": seconds_per_step, **values}.items()}
         with whole(self.metrics) as unfinished:
             shutil.copyfile(self.metrics, unfinished)
             with unfinished.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
-        try:
-            if self._writer is None:
-                self._writer = tf.summary.create_file_writer(str(self.path / "logs"))
-            with self._writer.as_default(step=epoch):
-                for name, value in losses.items():
-                    tf.summary.scalar(f"losses/{name}", value)
-            self._writer.flush()
-        except tf.errors.OpError as error:
-            raise errors.OutputError(self.path / "logs", error.message) from error
+        scalars = {"minutes": minutes, "seconds_per_step": seconds_per_step, **values}
+        self._tensorboard.write_scalars(epoch, {tag_of(name): value for name, value in scalars.items()})
 
     def forget_epochs_after(self, epoch: int) -> None:
-        """Drop the rows and previews of epochs that a training is going to write, and files left unfinished."""
+        """Drop rows, previews and TensorBoard entries of epochs that are going to be written, and unfinished files."""
         with errors.writing(self.path):
             (self.path / "previews").mkdir(exist_ok=True)
             for folder in (self.path, self.path / "previews", self.checkpoints):
@@ -149,9 +166,10 @@ class RunFolder:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
-        for preview in (self.path / "previews").glob("epoch_*.png"):
+        for preview in self.previews():
             if int(preview.stem.removeprefix("epoch_")) > epoch:
                 preview.unlink()
+        self._tensorboard.forget_epochs_after(epoch)
 
     @property
     def has_networks(self) -> bool:
@@ -163,16 +181,34 @@ class RunFolder:
         with self.metrics.open(newline="") as file:
             return list(csv.DictReader(file))
 
+    def previews(self) -> list[Path]:
+        """Return the previews, the first epoch's first."""
+        return sorted(
+            (self.path / "previews").glob("epoch_*.png"), key=lambda path: int(path.stem.removeprefix("epoch_"))
+        )
+
     def save_preview(self, epoch: int, figure: Figure) -> None:
-        """Write ``previews/epoch_NNNN.png``."""
+        """Write ``previews/epoch_NNNN.png``, and the same picture to the TensorBoard log."""
         with whole(self.path / "previews" / f"epoch_{epoch:04d}.png") as unfinished:
-            save_figure(figure, unfinished)
+            png = png_of(figure)
+            unfinished.write_bytes(png)
+        self._tensorboard.write_preview(epoch, png)
 
     def save_networks(self, image_to_mask: keras.Model, mask_to_image: keras.Model) -> None:
         """Write both generators."""
         for network in (image_to_mask, mask_to_image):
             with whole(self.path / f"{network.name}.keras") as unfinished:
                 network.save(unfinished)
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Return what ``manifest.json`` holds.
+
+        Raises
+        ------
+        OSError, ValueError
+            Where it is missing or damaged.
+        """
+        return json.loads((self.path / "manifest.json").read_text())
 
     def write_manifest(self, content: Mapping[str, Any]) -> None:
         """Write ``manifest.json``."""
@@ -196,6 +232,16 @@ def whole(path: Path) -> Iterator[Path]:
             unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def tag_of(column: str) -> str:
+    """Return a column's name in TensorBoard, which shows together what has the same word before a slash."""
+    if "/" in column:
+        return column
+    if column in ("minutes", "seconds_per_step"):
+        return f"time/{column}"
+    rate = column.removeprefix("learning_rate_")
+    return f"learning_rates/{rate}" if rate != column else f"losses/{column}"
 
 
 def machine() -> dict[str, Any]:

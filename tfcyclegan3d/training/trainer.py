@@ -66,6 +66,17 @@ class CycleGANTrainer:
         return ("adversarial_mask", "adversarial_image", "cycle_mask", "cycle_image", *same, *pairs, "critics")
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Everything that an epoch logs."""
+        return (*self.loss_names, "learning_rate_generators", "learning_rate_critics")
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """The rates of the last step; critics have none before the adversarial part."""
+        if int(self._gan.n_steps) == 0:
+            return {"learning_rate_generators": float(self._start.optimizer.learning_rate)}
+        optimizers = {"generators": self._gan.generator_optimizer, "critics": self._gan.critic_optimizer}
+        return {f"learning_rate_{name}": float(one.learning_rate) for name, one in optimizers.items()}
     def notes(self) -> list[str]:
         """What was found or assumed so far, for the user to read."""
         return self._prepared.notes
