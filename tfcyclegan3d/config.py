@@ -265,8 +265,8 @@ class MonitorConfig:
     threshold : float
         Values on its bad side fail (which side that is, ``docs/watching.md`` says).
     consequence : {"warn", "stop", "rollback"}
-        ``"warn"`` only says so at the end. The other two act on the training, and a run that ends failing them is not to
-        be trusted (exit status 3).
+        ``"warn"`` only says so at the end. The other two act on the training, and a run that ends failing them is not
+        to be trusted (exit status 3).
     patience : int
         Epochs on end it must fail before the consequence follows.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -17,7 +17,9 @@ RAW, AVERAGED = "raw", "averaged"
 
 
 class Candidates:
-    """Copies of the generators that follow the training when asked to.
+    """Copies of the generators that take the weights of the moment when asked to.
+
+    Copies are used again: what was returned before changes with the next question.
 
     Parameters
     ----------
@@ -50,10 +52,7 @@ class Candidates:
 
     def forwards(self, which: str) -> tuple[Forward, Forward]:
         """Return what (image_to_mask, mask_to_image) of a candidate make of a batch, in the training's precision."""
-        if which == RAW:
-            generators = (self._networks.image_to_mask, self._networks.mask_to_image)
-        else:
-            generators = self._following(which, self._policy)
+        generators = self._trained if which == RAW else self._following(which, self._policy)
         return tuple(self._forward(f"{which}/{network.name}", network) for network in generators)
 
     @property
@@ -62,27 +61,48 @@ class Candidates:
         critics = (self._networks.mask_critic, self._networks.image_critic)
         return tuple(self._forward(network.name, network) for network in critics)
 
+    def stored(
+        self,
+        image_to_mask: Sequence[np.ndarray],
+        mask_to_image: Sequence[np.ndarray],
+        averages: Sequence[np.ndarray],
+        which: str,
+    ) -> tuple[keras.Model, keras.Model]:
+        """Return (image_to_mask, mask_to_image) in float32 with the weights a checkpoint holds of a candidate.
+
+        ``averages`` begin with those of the trainable weights of both, in order.
+        """
+        return self._filled("float32", (image_to_mask, mask_to_image), averages if which == AVERAGED else None)
+
     def _following(self, which: str, dtype: str) -> tuple[keras.Model, keras.Model]:
-        trained = (self._networks.image_to_mask, self._networks.mask_to_image)
+        weights = [network.get_weights() for network in self._trained]
+        return self._filled(dtype, weights, self._average.averages if which == AVERAGED else None)
+
+    @property
+    def _trained(self) -> tuple[keras.Model, keras.Model]:
+        return self._networks.image_to_mask, self._networks.mask_to_image
+
+    def _filled(self, dtype: str, weights: Sequence, averages: Sequence | None) -> tuple[keras.Model, keras.Model]:
         if dtype not in self._copies:
-            n_classes = trained[0].outputs[0].shape[-1]
+            n_classes = self._networks.image_to_mask.outputs[0].shape[-1]
             self._copies[dtype] = tuple(
-                generator_of(self._model, n_classes, dtype, 0, network.name) for network in trained
+                generator_of(self._model, n_classes, dtype, 0, network.name) for network in self._trained
             )
-        averages = list(self._average.averages) if which == AVERAGED else None
-        for network, copy in zip(trained, self._copies[dtype], strict=True):
-            copy.set_weights(network.get_weights())
+        remaining = iter(averages if averages is not None else ())
+        for copy, own in zip(self._copies[dtype], weights, strict=True):
+            copy.set_weights(own)
             if averages is not None:
                 for variable in copy.trainable_variables:
-                    variable.assign(averages.pop(0))
+                    variable.assign(next(remaining))
         return self._copies[dtype]
 
     def _forward(self, name: str, network: keras.Model) -> Forward:
         if name not in self._forwards:
-            self._forwards[name] = _compiled(network)
+            self._forwards[name] = compiled(network)
         return self._forwards[name]
 
 
-def _compiled(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+def compiled(network: keras.Model) -> Forward:
+    """Return what a network makes of a batch, as a graph."""
     graph = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True)
     return lambda batch: graph(tf.constant(batch)).numpy()

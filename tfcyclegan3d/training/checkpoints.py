@@ -22,6 +22,8 @@ State = Mapping[str, object]
 """Variables by name; anything with ``numpy()`` and ``assign()``."""
 
 RECORD = "record"
+# What reading a damaged archive raises; zipfile gives NotImplementedError for a method it does not know.
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
 def save_checkpoint(
@@ -98,7 +100,7 @@ def load_checkpoint(path: Path, state: State) -> dict[str, Any]:
         with np.load(path) as file:
             stored = {name: file[name] for name in file.files}
         record = json.loads(stored.pop(RECORD).tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except DAMAGED as error:
         raise errors.ModelError(path, f"is a damaged checkpoint ({error})", _remedy(path)) from error
     differing = [
         name
@@ -125,6 +127,30 @@ def checkpoint_of(folder: Path, epoch: int) -> Path | None:
     """Return the checkpoint of the end of an epoch, if it has been kept."""
     path = folder / f"epoch_{epoch:04d}.npz"
     return path if path.is_file() else None
+
+
+def forget_checkpoints_after(folder: Path, epoch: int) -> None:
+    """Delete the checkpoints of later epochs, the newest first, and those within the epoch that follows."""
+    for path in reversed(_in_order(folder)):
+        if _order(path) > (epoch, False):
+            path.unlink()
+
+
+def read_arrays(path: Path, groups: Collection[str]) -> dict[str, list[np.ndarray]]:
+    """Return the arrays of a checkpoint that belong to some groups of variables, in their order.
+
+    Raises
+    ------
+    ModelError
+        For a damaged file.
+    """
+    try:
+        with np.load(path) as file:
+            return {
+                group: [file[name] for name in sorted(file.files) if name.startswith(f"{group}/")] for group in groups
+            }
+    except DAMAGED as error:
+        raise errors.ModelError(path, f"is a damaged checkpoint ({error})", _remedy(path)) from error
 
 
 def _remedy(damaged: Path) -> str:

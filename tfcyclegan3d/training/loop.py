@@ -1,4 +1,4 @@
-"""The loop owns time: epochs, the clock, logs, previews, checkpoints, and stopping when asked to."""
+"""The loop owns time: epochs, logs, previews, checkpoints, what monitors demand, and stopping when asked to."""
 
 from __future__ import annotations
 
@@ -8,70 +8,44 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import FrameType
 
+import keras
+import numpy as np
+
 from tfcyclegan3d import errors
-from tfcyclegan3d.config import TrainingConfig
 from tfcyclegan3d.progress import OnProgress
-from tfcyclegan3d.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from tfcyclegan3d.training.checkpoints import (
+    checkpoint_of,
+    forget_checkpoints_after,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from tfcyclegan3d.training.course import Clock, Course
+from tfcyclegan3d.training.pace import Pace, step_message
 from tfcyclegan3d.training.run_folder import RunFolder
 from tfcyclegan3d.training.trainer import CycleGANTrainer
+from tfcyclegan3d.training.watch import GO_BACK, GO_ON, STOP, Decision, read_monitors
 
 logger = logging.getLogger(__name__)
-
-# The clock leads only once it is this share of its time ahead: building the graphs takes seconds before the first step,
-# and a training that would end in time anyway stays the same on every machine.
-CLOCK_SLACK = 0.1
 
 # Progress is told in parts of the whole, be it by steps or by the clock, so that the whole never changes.
 PROGRESS_PARTS = 10_000
 
-FINISHED, INTERRUPTED, DIVERGED = "finished", "interrupted", "diverged"
-
-
-@dataclass
-class Clock:
-    """Where a training stands.
-
-    Parameters
-    ----------
-    epoch, step : int
-        Epochs and steps done.
-    seconds : float
-        Time spent, the runs before a resumption included.
-    losses : dict of str to [float, int]
-        Sum and count of each loss over the steps since the last row of the log.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    losses: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, losses: Mapping[str, float]) -> None:
-        """Take the losses of a step in."""
-        for name, value in losses.items():
-            total, count = self.losses.get(name, (0.0, 0))
-            self.losses[name] = [total + value, count + 1]
-
-    def next_epoch(self) -> dict[str, float]:
-        """Begin an epoch and return the mean losses of the one before."""
-        means = {name: total / count for name, (total, count) in self.losses.items()}
-        self.epoch += 1
-        self.losses = {}
-        return means
+FINISHED, INTERRUPTED, STOPPED, DIVERGED = "finished", "interrupted", "stopped", "diverged"
 
 
 def fit(
     trainer: CycleGANTrainer,
     run: RunFolder,
     on_progress: OnProgress,
-    clock: Clock,
+    course: Course,
     *,
     seconds_before: float = 0.0,
 ) -> str:
-    """Train to the end of the schedule, or until the time is up or somebody interrupts.
+    """Train to the end of the schedule, or until the time is up, a monitor stops it or somebody interrupts.
 
     Each epoch leaves a row in the log, a preview, and a checkpoint; whatever happens, what was learned so far is saved.
 
@@ -83,95 +57,173 @@ def fit(
         Takes what is written.
     on_progress : OnProgress
         Called after each step.
-    clock : Clock
+    course : Course
         Where to go on from; moved on in place.
     seconds_before : float
         Time this run had already spent when the loop began.
 
     Returns
     -------
-    {"finished", "interrupted", "diverged"}
+    {"finished", "interrupted", "stopped", "diverged"}
     """
     training = trainer.config.training
-    begun = time.monotonic() - clock.seconds - seconds_before
-    verdict = FINISHED
+    begun = time.monotonic() - course.clock.seconds - seconds_before
+    verdict, pace = FINISHED, Pace()
+    if latest_checkpoint(run.checkpoints) is None:
+        _save_state(trainer, run, course)  # What a training that diverges at once goes back to.
     with _interruptions() as interrupted:
-        while verdict == FINISHED and _progress(clock, training) < 1:
-            verdict = _train_epoch(trainer, clock, begun, on_progress, interrupted)
+        while verdict == FINISHED and course.clock.progress(training) < 1:
+            verdict = _train_epoch(trainer, course, begun, pace, on_progress, interrupted)
+            clock, decision = course.clock, Decision(GO_ON)
             if verdict == DIVERGED:
-                logger.warning("a loss is not finite at step %d: what is saved is from before", clock.step)
-                break
-            ends = _progress(clock, training) >= 1
-            if ends or clock.step % training.steps_per_epoch == 0:
-                _log_epoch(trainer, run, clock)
-            if ends or verdict == INTERRUPTED or clock.epoch % training.checkpoint_every == 0:
-                _save(trainer, run, clock)
+                decision = course.watch.judge_divergence(clock.step)
+            elif clock.progress(training) >= 1 or clock.step % training.steps_per_epoch == 0:
+                decision = _end_epoch(trainer, run, course, pace)
+            elif verdict == INTERRUPTED:
+                _save(trainer, run, course)
+            if decision.action == GO_BACK:
+                _go_back(trainer, run, course, decision)
+                verdict = FINISHED
+            elif decision.action == STOP:
+                course.stopped_by = decision.reasons
+                logger.warning("stopped: %s", "; ".join(decision.reasons))
+                verdict = DIVERGED if verdict == DIVERGED else STOPPED
     return verdict
 
 
 def _train_epoch(
-    trainer: CycleGANTrainer, clock: Clock, begun: float, on_progress: OnProgress, interrupted: Callable[[], bool]
+    trainer: CycleGANTrainer,
+    course: Course,
+    begun: float,
+    pace: Pace,
+    on_progress: OnProgress,
+    interrupted: Callable[[], bool],
 ) -> str:
     """Do the steps left of an epoch, and return how it ended."""
-    training = trainer.config.training
+    training, clock = trainer.config.training, course.clock
     for _ in range(training.steps_per_epoch - clock.step % training.steps_per_epoch):
-        progress = _progress(clock, training)
-        of_step = {name: float(value) for name, value in trainer.step(clock.step, progress).items()}
+        progress, step_begun = clock.progress(training), time.monotonic()
+        of_step = trainer.step(clock.step, progress, course.watch.rate)
+        of_step = {name: float(value) for name, value in of_step.items()}
+        now = time.monotonic()
         clock.step += 1
-        clock.seconds = time.monotonic() - begun
+        clock.seconds = now - begun
         clock.add(of_step)
-        done = round(PROGRESS_PARTS * min(_progress(clock, training), 1))
-        on_progress(done, PROGRESS_PARTS, _shown(clock, training, of_step))
+        pace.note(_phase(of_step), now - step_begun, clock.seconds)
+        done = round(PROGRESS_PARTS * min(clock.progress(training), 1))
+        said = step_message(clock.step, training, _phase(of_step), of_step, pace)
+        on_progress(done, PROGRESS_PARTS, said, pace.seconds_left(clock.step, training))
         if not all(map(math.isfinite, of_step.values())):
             return DIVERGED
-        if _progress(clock, training) >= 1:
+        if clock.progress(training) >= 1:
             break
         if interrupted():
             return INTERRUPTED
     return FINISHED
 
 
-def _progress(clock: Clock, training: TrainingConfig) -> float:
-    """Return the share of the training done: by steps, or by the clock where that is ahead."""
-    share = clock.step / (training.epochs * training.steps_per_epoch)
-    if training.max_minutes is not None:
-        by_clock = clock.seconds / (60 * training.max_minutes)
-        share = max(share, (by_clock - CLOCK_SLACK) / (1 - CLOCK_SLACK))
-    return share
-
-
-def _shown(clock: Clock, training: TrainingConfig, of_step: dict[str, float]) -> str:
-    """Return a step's number and losses, short enough to stand beside a progress bar in 80 columns."""
-    if "critics" in of_step:
-        cycle = of_step["cycle_mask"] + of_step["cycle_image"]
-        losses = f"cycle {cycle:.2f} critics {of_step['critics']:.2f}"
-    else:
-        losses = f"start {sum(of_step.values()):.2f}"
-    return f"step {clock.step}/{training.epochs * training.steps_per_epoch} {losses}"
-
-
-def _log_epoch(trainer: CycleGANTrainer, run: RunFolder, clock: Clock) -> None:
-    means = clock.next_epoch()
-    phase = "cyclegan" if "critics" in means else "start"
-    run.log_epoch(clock.epoch, clock.step, clock.seconds / 60, phase, means)
+def _end_epoch(trainer: CycleGANTrainer, run: RunFolder, course: Course, pace: Pace) -> Decision:
+    """Look at the networks, log, and save; return what the monitors demand."""
+    training, clock = trainer.config.training, course.clock
+    means, progress = clock.next_epoch(), clock.progress(training)
+    is_saved = progress >= 1 or clock.epoch % training.checkpoint_every == 0
+    seen, predicted = trainer.look()
+    if not all(np.isfinite(masks).all() for masks in predicted.values()):
+        return course.watch.judge_divergence(clock.step)
+    readings = read_monitors(trainer.config.monitors, seen, trainer.config.classes)
+    decision = course.watch.judge(clock.epoch, readings, progress, is_saved)
+    scores = {}
+    if is_saved and decision.action != GO_BACK:
+        sound = not any(one.fails and course.watch.is_severe(one.monitor) for one in readings)
+        scores = course.selection.consider(clock.epoch, predicted, sound)
+    values = means | trainer.learning_rates
+    values |= {f"monitors/{one.monitor}": one.value for one in readings if not math.isnan(one.value)}
+    values |= {f"scores/{which}": score for which, score in scores.items()}
+    run.log_epoch(clock.epoch, clock.step, clock.seconds / 60, _phase(means), pace.end_epoch(), values)
     run.save_preview(clock.epoch, trainer.preview(f"epoch {clock.epoch}, step {clock.step}"))
+    if is_saved and decision.action != GO_BACK:
+        _save(trainer, run, course)
+    return decision
 
 
-def _save(trainer: CycleGANTrainer, run: RunFolder, clock: Clock) -> None:
-    """Save the state, and then the networks, which a resumed training makes from the state anew."""
+def _phase(losses: Mapping[str, object]) -> str:
+    """Return which part of the training these losses are of."""
+    return "cyclegan" if "critics" in losses else "start"
+
+
+def _save(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> None:
+    """Save the state, and then the networks chosen, which a resumed training makes from the checkpoints anew."""
+    _save_state(trainer, run, course)
+    _save_choice(trainer, run, course)
+
+
+def _save_state(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> None:
     save_checkpoint(
         run.checkpoints,
-        clock.epoch,
-        trainer.state(),
-        {"clock": asdict(clock), "notes": trainer.notes},
+        course.clock.epoch,
+        _state(trainer, course),
+        course.record() | {"notes": trainer.notes},
         trainer.config.training.keep_checkpoints,
-        interrupted=bool(clock.losses),
+        protected={course.watch.good_epoch, *course.selection.epochs},
+        interrupted=bool(course.clock.losses),
     )
-    run.save_networks(*trainer.exported())
 
 
-def restored(trainer: CycleGANTrainer, run: RunFolder) -> Clock:
-    """Put a trainer and the run's folder where the newest checkpoint stands, or at the beginning before the first one.
+def _save_choice(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> None:
+    run.save_networks(*chosen_networks(trainer, run, course))
+
+
+def chosen_networks(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> tuple[keras.Model, keras.Model]:
+    """Return (image_to_mask, mask_to_image) of the choice, or those of now where none has been made.
+
+    Raises
+    ------
+    ModelError
+        Where the checkpoint it was made from is gone or damaged.
+    """
+    best = course.selection.best
+    if best is None:
+        return trainer.present_networks()
+    return trainer.stored_networks(_checkpoint(run, best.epoch), best.which)
+
+
+def _state(trainer: CycleGANTrainer, course: Course) -> dict[str, object]:
+    kept = {f"selection/{i}": variable for i, variable in enumerate(course.selection.variables)}
+    return trainer.state() | kept
+
+
+def _go_back(trainer: CycleGANTrainer, run: RunFolder, course: Course, decision: Decision) -> None:
+    """Put everything but the time spent where the last good epoch left it, with a lower rate from there."""
+    watch, left, seconds = course.watch, course.clock.epoch, course.clock.seconds
+    record = load_checkpoint(_checkpoint(run, watch.good_epoch), _state(trainer, course))
+    trainer.restored()
+    course.selection.restore(record["selection"])
+    course.clock = Clock(**record["clock"])
+    course.clock.seconds = seconds
+    watch.gone_back(left, decision.reasons[0])
+    logger.warning(
+        "going back to epoch %d, %g times the learning rates from there: %s",
+        course.clock.epoch,
+        watch.rate,
+        "; ".join(decision.reasons),
+    )
+    # In this order a program that dies in between repeats the epochs and comes to the same decision.
+    _save_state(trainer, run, course)
+    forget_checkpoints_after(run.checkpoints, course.clock.epoch)
+    run.forget_epochs_after(course.clock.epoch)
+
+
+def _checkpoint(run: RunFolder, epoch: int) -> Path:
+    path = checkpoint_of(run.checkpoints, epoch)
+    if path is None:
+        raise errors.ModelError(
+            run.checkpoints, f"lacks the checkpoint of epoch {epoch}", "start again with --overwrite"
+        )
+    return path
+
+
+def restored(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> None:
+    """Put trainer, course and folder where the newest checkpoint stands, or at the beginning before the first one.
 
     Nothing has changed where that fails.
 
@@ -184,17 +236,15 @@ def restored(trainer: CycleGANTrainer, run: RunFolder) -> Clock:
     if path is None:
         if run.has_networks:
             raise errors.ModelError(run.path, "holds no checkpoint to resume from", "start again with --overwrite")
-        clock = Clock()
     else:
-        record = load_checkpoint(path, trainer.state())
-        clock = Clock(**record["clock"])
+        record = load_checkpoint(path, _state(trainer, course))
+        course.restore(record)
         trainer.restored()
         trainer.recall(record["notes"])
-    run.forget_epochs_after(clock.epoch)
-    if path is not None:
+    run.forget_epochs_after(course.clock.epoch)
+    if course.selection.best is not None:
         # A process that died between the two left the networks of the checkpoint before.
-        run.save_networks(*trainer.exported())
-    return clock
+        _save_choice(trainer, run, course)
 
 
 @contextmanager

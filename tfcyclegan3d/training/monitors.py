@@ -49,9 +49,9 @@ class Monitor:
 def variety(seen: Observation) -> np.ndarray:
     """Return how much of the outputs' variance is between different inputs, of the generator where that is less.
 
-    ``sum over voxels of the variance over probes / the same of the inputs``, each relative to the variance over all
-    voxels and probes: 1 where outputs differ as inputs do, 0 where all are alike, NaN where the inputs are. The paper stops where it is 0
-    (section III.C).
+    The sum over voxels of the variance over probes, as a share of the variance over voxels and probes alike, divided by
+    the same of the inputs: 1 where outputs differ as inputs do, 0 where all are alike, NaN where the inputs are. The
+    paper stops where it is 0 (section III.C).
     """
     pairs = ((seen.images, seen.predicted), (seen.masks, seen.translated))
     if min(_between(given) for given, _ in pairs) < LEAST_VARIETY:
@@ -118,7 +118,10 @@ def invention(seen: Observation) -> np.ndarray:
     between object and background for each object voxel), which specks and frayed borders raise.
     """
     predicted, drawn = seen.predicted > 0, seen.masks > 0
-    factors = [_factor(predicted.mean(axis=SPACE), drawn.mean(axis=SPACE)), _factor(_surface(predicted), _surface(drawn))]
+    factors = [
+        _factor(predicted.mean(axis=SPACE), drawn.mean(axis=SPACE)),
+        _factor(_surface(predicted), _surface(drawn)),
+    ]
     enough = np.minimum(predicted.sum(axis=SPACE), drawn.sum(axis=SPACE)) >= FEW_VOXELS
     return np.where(enough, np.max(factors, axis=0), np.nan)
 
@@ -137,7 +140,7 @@ def _surface(masks: np.ndarray) -> np.ndarray:
 
 
 def critic_loss(seen: Observation) -> np.ndarray:
-    """Return the smaller of the two critics' least-squares losses: 0.25 where they cannot tell, 0 where they know all."""
+    """Return the smaller of the two critics' losses: 0.25 where they cannot tell, 0 where they know all."""
 
     def loss(real: np.ndarray, fake: np.ndarray) -> float:
         return float(0.5 * (np.square(real - 1).mean() + np.square(fake).mean()))

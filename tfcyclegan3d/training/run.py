@@ -17,18 +17,22 @@ from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, presets
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.progress import progress_bar
-from tfcyclegan3d.training.loop import DIVERGED, FINISHED, INTERRUPTED, Clock, fit, restored
+from tfcyclegan3d.training.course import Clock, Course
+from tfcyclegan3d.training.loop import FINISHED, INTERRUPTED, chosen_networks, fit, restored
 from tfcyclegan3d.training.preparation import Prepared, prepare
 from tfcyclegan3d.training.report import for_notebook, write_report
 from tfcyclegan3d.training.run_folder import RunFolder, fingerprint, machine
+from tfcyclegan3d.training.selection import Selection
 from tfcyclegan3d.training.trainer import CycleGANTrainer
+from tfcyclegan3d.training.watch import Watch, read_monitors
 from tfcyclegan3d.version import __version__
 from tfcyclegan3d.volumes import Volume, read_volume
 
 logger = logging.getLogger(__name__)
 
-# Below and above these shares of a class in what is predicted, the mask is called empty or full.
-EMPTY, FULL = 1e-4, 0.95
+# Trained to the end, but the networks kept fail a monitor whose consequence is more than a warning.
+FAILING = "failing"
+N_REMEMBERED = 4  # Candidates for the choice of the epoch.
 # A training the clock ends before this share of its steps is called short.
 SHORT = 0.5
 
@@ -45,8 +49,9 @@ class Run:
         The run folder.
     config : Config
         With nothing left open.
-    verdict : {"finished", "interrupted", "diverged"}
-        How it ended.
+    verdict : {"finished", "failing", "stopped", "diverged", "interrupted"}
+        How it ended: as planned; so, but with networks that its own checks say not to trust; before, by a monitor or by
+        losses that are not finite; or by the user.
     warnings : tuple of str
         What the run's own checks found wrong.
     """
@@ -58,8 +63,8 @@ class Run:
 
     @property
     def exit_status(self) -> int:
-        """0, 3 for a run that diverged, 130 for an interrupted one; warnings alone leave it at 0."""
-        return {INTERRUPTED: 130, DIVERGED: 3}.get(self.verdict, 0)
+        """0; 3 for a run not to be trusted; 130 for an interrupted one. Warnings alone leave it at 0."""
+        return {FINISHED: 0, INTERRUPTED: 130}.get(self.verdict, 3)
 
     def _repr_html_(self) -> str | None:
         """Show verdict, warnings, losses and the last preview in a notebook."""
@@ -134,25 +139,28 @@ def train(
         _check_resumable(output, begun_with, prepared.config)
     trainer = CycleGANTrainer(prepared)
     run = RunFolder(output, trainer.columns)
+    course = _beginning(prepared.config, trainer)
     if resume:
         if recorded is not None:
             trainer.recall(recorded[1])
-        clock = restored(trainer, run)
+        restored(trainer, run, course)
         run.save_config(prepared.config)
     else:
-        clock = Clock()
         run.create(prepared.config)
     prepared_in = time.monotonic() - begun
     preparation = prepared_in + (RunFolder.recorded_preparation(output) if resume else 0.0)
     manifest = _manifest(prepared, trainer, inputs, command)
     run.write_manifest(manifest | _running(preparation))
     with progress_bar("training", show=progress, count=False) as on_progress:
-        verdict = fit(trainer, run, on_progress, clock, seconds_before=time.monotonic() - begun)
-    warnings = [*_cut_short(verdict, clock, prepared.config), *_warnings(verdict, trainer)]
+        verdict = fit(trainer, run, on_progress, course, seconds_before=time.monotonic() - begun)
+    failing, warnings = _checks(trainer, run, course)
+    if verdict == FINISHED and failing:
+        verdict = FAILING
+    warnings = [*_cut_short(verdict, course.clock, prepared.config), *warnings]
     for warning in warnings:
         logger.warning("warning: %s", warning)
     finished = Run(output, prepared.config, verdict, tuple(warnings))
-    run.write_manifest(manifest | _ending(finished, clock, preparation, run.read_metrics()))
+    run.write_manifest(manifest | _ending(finished, course, preparation, run.read_metrics()))
     write_report(run)
     return finished
 
@@ -227,7 +235,10 @@ def _running(preparation_seconds: float) -> dict[str, Any]:
     return {"verdict": "running", "exit_status": None, "warnings": [], "timings": timings}
 
 
-def _ending(finished: Run, clock: Clock, preparation_seconds: float, rows: Sequence[dict[str, str]]) -> dict[str, Any]:
+def _ending(
+    finished: Run, course: Course, preparation_seconds: float, rows: Sequence[dict[str, str]]
+) -> dict[str, Any]:
+    clock, best = course.clock, course.selection.best
     preparation, total = preparation_seconds / 60, clock.seconds / 60
     return {
         "verdict": finished.verdict,
@@ -235,6 +246,8 @@ def _ending(finished: Run, clock: Clock, preparation_seconds: float, rows: Seque
         "warnings": list(finished.warnings),
         "epochs": clock.epoch,
         "steps": clock.step,
+        "selected": dataclasses.asdict(best) if best is not None else None,
+        "returns": [dataclasses.asdict(one) for one in course.watch.returns],
         "timings": {
             "preparation_minutes": round(preparation, 3),
             "training_minutes": round(max(total - preparation, 0.0), 3),
@@ -257,15 +270,15 @@ def _cut_short(verdict: str, clock: Clock, config: Config) -> list[str]:
     ]
 
 
-def _warnings(verdict: str, trainer: CycleGANTrainer) -> list[str]:
-    """Look at what the network predicts for a few patches of the images."""
-    if verdict == DIVERGED:
-        return ["training diverged: a loss is not finite; try a lower training.generator_learning_rate"]
-    found = []
-    fractions = trainer.predicted_fractions().mean(axis=0)
-    for name, fraction in zip(trainer.config.classes, fractions, strict=True):
-        if fraction < EMPTY:
-            found.append(f"the predicted masks of {name} are empty: train longer, or check the objects' size")
-        elif fraction > FULL:
-            found.append(f"the predicted masks of {name} are full: train longer, or check the objects' size")
-    return found
+def _beginning(config: Config, trainer: CycleGANTrainer) -> Course:
+    return Course(Clock(), Watch(config.monitors), Selection(trainer.probes.images.shape, N_REMEMBERED))
+
+
+def _checks(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> tuple[bool, list[str]]:
+    """Read the monitors on the networks kept; return whether they are not to be trusted, and what is wrong."""
+    config = trainer.config
+    seen = trainer.look_at(*chosen_networks(trainer, run, course))
+    failing = [one for one in read_monitors(config.monitors, seen, config.classes) if one.fails]
+    severe = any(course.watch.is_severe(one.monitor) for one in failing)
+    returns = [f"went back from epoch {one.from_epoch} to {one.to_epoch}: {one.why}" for one in course.watch.returns]
+    return severe, [*returns, *(f"stopped: {reason}" for reason in course.stopped_by), *(one.text for one in failing)]

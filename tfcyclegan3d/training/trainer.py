@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,17 +16,21 @@ from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.synthesis.microscope import ANY
 from tfcyclegan3d.training import previews
 from tfcyclegan3d.training.averaging import WeightAverage
+from tfcyclegan3d.training.candidates import RAW, Candidates, compiled
+from tfcyclegan3d.training.checkpoints import read_arrays
 from tfcyclegan3d.training.cyclegan import CycleGANStep
-from tfcyclegan3d.training.networks import build_networks, generator_of
+from tfcyclegan3d.training.monitors import MONITORS
+from tfcyclegan3d.training.networks import build_networks
 from tfcyclegan3d.training.preparation import Prepared
+from tfcyclegan3d.training.probes import Observation, Probes, observe, one_by_one, spread_probes
 from tfcyclegan3d.training.schedules import constant_then_linear, linear
 from tfcyclegan3d.training.start import StartStep
 
 logger = logging.getLogger(__name__)
 
 START_DECAY_FROM, START_FINAL_RATE = 0.5, 0.2
-N_PREVIEWS, N_PROBES = 3, 8
-PROBE_INDEX = 2**62  # Far from every index a training reaches: patches drawn to be shown and checked alone.
+N_PREVIEWS = 3
+PROBE_INDEX = 2**62  # Far from every index a training reaches: patches drawn to be shown alone.
 
 
 class CycleGANTrainer:
@@ -55,7 +60,9 @@ class CycleGANTrainer:
             "images": patches.VolumePatches(prepared.images, training.patch_shape, (config.seed, 1))
         }
         self._iterators: dict[str, tuple[int, Iterator]] = {}
-        self._exported: tuple[keras.Model, keras.Model] | None = None
+        self.candidates = Candidates(self.networks, self._average, config.model, self.policy)
+        shape, n_probes = config.inference.tile_shape, config.monitors.n_probes
+        self._probe_images = spread_probes(prepared.images, shape, n_probes, (config.seed, 10))
         self._set_masks(prepared.objects)
 
     @property
@@ -68,7 +75,9 @@ class CycleGANTrainer:
     @property
     def columns(self) -> tuple[str, ...]:
         """Everything that an epoch logs."""
-        return (*self.loss_names, "learning_rate_generators", "learning_rate_critics")
+        watched = [f"monitors/{name}" for name in MONITORS]
+        scores = [f"scores/{which}" for which in self.candidates.names]
+        return (*self.loss_names, "learning_rate_generators", "learning_rate_critics", *watched, *scores)
 
     @property
     def learning_rates(self) -> dict[str, float]:
@@ -77,6 +86,8 @@ class CycleGANTrainer:
             return {"learning_rate_generators": float(self._start.optimizer.learning_rate)}
         optimizers = {"generators": self._gan.generator_optimizer, "critics": self._gan.critic_optimizer}
         return {f"learning_rate_{name}": float(one.learning_rate) for name, one in optimizers.items()}
+
+    @property
     def notes(self) -> list[str]:
         """What was found or assumed so far, for the user to read."""
         return self._prepared.notes
@@ -90,15 +101,21 @@ class CycleGANTrainer:
         begun = int(self._gan.n_steps) > 0
         return "start" if progress < self.config.training.start_fraction and not begun else "cyclegan"
 
-    def step(self, index: int, progress: float) -> dict[str, tf.Tensor]:
-        """Do step ``index``, ``progress`` of the way, and return its losses by name."""
+    def step(self, index: int, progress: float, rate: float = 1.0) -> dict[str, tf.Tensor]:
+        """Do step ``index``, ``progress`` of the way, at ``rate`` times the configured learning rates.
+
+        Returns
+        -------
+        dict of str to scalar tensor
+            Its losses by name.
+        """
         training, start = self.config.training, self.config.training.start_fraction
         if self.phase(progress) == "start":
-            rate = constant_then_linear(progress / start, decay_from=START_DECAY_FROM, final=START_FINAL_RATE)
+            rate *= constant_then_linear(progress / start, decay_from=START_DECAY_FROM, final=START_FINAL_RATE)
             self._start.optimizer.learning_rate.assign(training.start_learning_rate * rate)
             return self._start(*self._next("rendered", index), self._foreground_weights(progress))
         share = (progress - start) / (1 - start) if start < 1 else 1.0
-        rate = constant_then_linear(share, decay_from=training.decay_from, final=training.final_rate)
+        rate *= constant_then_linear(share, decay_from=training.decay_from, final=training.final_rate)
         self._gan.generator_optimizer.learning_rate.assign(training.generator_learning_rate * rate)
         self._gan.critic_optimizer.learning_rate.assign(training.critic_learning_rate * rate)
         if self._redraws_masks and not np.any(self._fills):
@@ -139,25 +156,37 @@ class CycleGANTrainer:
         redrawn = np.any(self._fills)
         self._set_masks(self._prepared.redrawn(self._fills_by_kind) if redrawn else self._prepared.objects)
 
-    def exported(self) -> tuple[keras.Model, keras.Model]:
-        """Return (image_to_mask, mask_to_image) in float32, with averaged weights where they are kept."""
-        trained = (self.networks.image_to_mask, self.networks.mask_to_image)
-        if self._exported is None:
-            self._exported = tuple(
-                generator_of(self.config.model, len(self.config.classes), "float32", 0, network.name)
-                for network in trained
-            )
-        averages = list(self._average.averages) if self._average else None
-        for network, copy in zip(trained, self._exported, strict=True):
-            copy.set_weights(network.get_weights())
-            if averages is not None:
-                for variable in copy.trainable_variables:
-                    variable.assign(averages.pop(0))
-        return self._exported
+    def look(self) -> tuple[Observation, dict[str, np.ndarray]]:
+        """Return what the networks make of the probes as they are now, and each candidate's masks of them."""
+        predicted = {}
+        for which in self.candidates.names:
+            to_mask, _ = self.candidates.forwards(which)
+            predicted[which] = one_by_one(to_mask, self.probes.images)
+        seen = observe(self.probes, *self.candidates.forwards(RAW), *self.candidates.critics, predicted[RAW])
+        return seen, predicted
+
+    def look_at(self, image_to_mask: keras.Model, mask_to_image: keras.Model) -> Observation:
+        """Return what given generators make of the probes, and the present critics of that."""
+        return observe(self.probes, compiled(image_to_mask), compiled(mask_to_image), *self.candidates.critics)
+
+    def present_networks(self) -> tuple[keras.Model, keras.Model]:
+        """Return (image_to_mask, mask_to_image) in float32 as they are now, averaged where an average is kept."""
+        return self.candidates.networks(self.candidates.names[0])
+
+    def stored_networks(self, checkpoint: Path, which: str) -> tuple[keras.Model, keras.Model]:
+        """Return (image_to_mask, mask_to_image) in float32 as a candidate was at a checkpoint.
+
+        Raises
+        ------
+        ModelError
+            For a damaged checkpoint.
+        """
+        names = ("image_to_mask", "mask_to_image", "average")
+        return self.candidates.stored(*read_arrays(checkpoint, names).values(), which)
 
     def preview(self, footer: str):
         """Draw a few fixed patches: image, mask, reconstruction; mask, image, reconstruction."""
-        to_mask, to_image = self.exported()
+        to_mask, to_image = self.present_networks()
         images, crops = zip(*(self._image_to_show(i) for i in range(N_PREVIEWS)), strict=True)
         images = np.stack(images)
         masks = np.stack([self._sources["masks"].draw(PROBE_INDEX + i)[0] for i in range(N_PREVIEWS)])
@@ -190,12 +219,6 @@ class CycleGANTrainer:
         # An axis is either padded to the patch's size, and starts at 0, or is not padded at all.
         crop = tuple(slice(before, size - after) for (before, after), size in zip(padding, patch_shape, strict=True))
         return padded[place], crop
-
-    def predicted_fractions(self) -> np.ndarray:
-        """Return the share of the images' patches (n, C) that the network gives to each class."""
-        to_mask, _ = self.exported()
-        images = np.stack([self._sources["images"].draw(PROBE_INDEX + i)[0] for i in range(N_PROBES)])
-        return (to_mask.predict_on_batch(images) > 0).mean(axis=(1, 2, 3))
 
     def _foreground_weights(self, progress: float) -> tf.Tensor:
         """Return the configured weights, which fade to their 0.6th power while the start goes on.
@@ -238,18 +261,19 @@ class CycleGANTrainer:
 
     def _set_masks(self, objects: list[CoarseObjects]) -> None:
         patch_shape, seed = self.config.training.patch_shape, self.config.seed
-        self._sources["masks"] = patches.VolumePatches(
-            [patches.mask_range(one.coverage) for one in objects], patch_shape, (seed, 2)
-        )
+        masks = [patches.mask_range(one.coverage) for one in objects]
+        self._sources["masks"] = patches.VolumePatches(masks, patch_shape, (seed, 2))
         self._sources["rendered"] = patches.RenderedPatches(
             objects, patch_shape, ANY, self.config.preprocessing.percentiles, (seed, 3)
         )
         for name in ("masks", "rendered"):
             self._iterators.pop(name, None)
+        shape, n_probes = self.config.inference.tile_shape, len(self._probe_images)
+        self.probes = Probes(self._probe_images, spread_probes(masks, shape, n_probes, (seed, 11)))
 
     def _predicted_mask(self, image: np.ndarray) -> np.ndarray:
         """Return the mask (ZYXC bool) of a whole stack by tiles side by side: rough at their seams, good for shares."""
-        to_mask, _ = self.exported()
+        to_mask, _ = self.present_networks()
         tile = self.config.training.patch_shape
         padded = preprocessing.pad_to(image, tile)
         mask = np.zeros(padded.shape, bool)

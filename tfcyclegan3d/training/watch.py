@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfcyclegan3d.config import MonitorConfig, MonitorsConfig
+from tfcyclegan3d.config import MonitorsConfig
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.probes import Observation
 
@@ -102,12 +102,12 @@ class Watch:
         """Factor of the learning rates."""
         return self._config.rollback_rate ** len(self.returns)
 
-    def judge(self, epoch: int, readings: Sequence[Reading], progress: float) -> Decision:
-        """Take an epoch's readings in and say what follows."""
+    def judge(self, epoch: int, readings: Sequence[Reading], progress: float, is_saved: bool = True) -> Decision:
+        """Take an epoch's readings in and say what follows; only a saved epoch is one to go back to."""
         for reading in readings:
             self._counts[reading.monitor] = self._counts[reading.monitor] + 1 if reading.fails else 0
         severe = [reading for reading in readings if self.is_severe(reading.monitor)]
-        if not any(reading.fails for reading in severe):
+        if is_saved and not any(reading.fails for reading in severe):
             self.good_epoch = epoch
         due = [one for one in severe if self._counts[one.monitor] >= self._config.of(one.monitor).patience]
         if progress < self._config.grace or not due:
@@ -120,9 +120,7 @@ class Watch:
 
     def judge_divergence(self, step: int) -> Decision:
         """Say what follows a loss that is not finite."""
-        reason = (
-            f"a loss is not finite at step {step} (divergence): a lower training.generator_learning_rate may help"
-        )
+        reason = f"a loss is not finite at step {step} (divergence): a lower training.generator_learning_rate may help"
         return Decision(STOP, (reason,)) if self._config.divergence == "stop" else self._going_back((reason,))
 
     def _going_back(self, reasons: tuple[str, ...]) -> Decision:
