@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tfcyclegan3d import config as configuration
+from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.report_figures import curves, embedded, embedded_png
 from tfcyclegan3d.training.run_folder import RunFolder, whole
 
@@ -154,6 +155,9 @@ def verdict(data: RunData) -> str:
     sentence = {
         "finished": f"The training ran to its end: {done}.",
         "interrupted": f"The training was interrupted after {done}; the same command with --resume goes on.",
+        "failing": f"The training ran to its end, {done}, but its networks fail its own checks: do not trust them.",
+        "stopped": f"The training was stopped by its own checks after {done}. Kept are the networks of the best epoch "
+        "before: look at them closely.",
         "diverged": f"The training failed after {done}: a loss was no longer a finite number. "
         "Do not trust its networks, which are those saved last.",
     }.get(manifest["verdict"], f"The training ended as {manifest['verdict']} after {done}.")
@@ -199,14 +203,50 @@ def last_patches(data: RunData) -> str:
     return _section("What the networks do", _PATCHES + "".join(map(_preview, data.previews[-1:])), when=data.previews)
 
 
-def networks(data: RunData) -> str:
-    """Say which networks the run saved."""
-    averaged = ", averaged over the last steps" if data.manifest["averaged"] else ""
-    return _section(
-        "The networks kept",
-        "<p><code>image_to_mask.keras</code> and <code>mask_to_image.keras</code> hold the weights at the end of the "
-        f"last epoch{averaged}.</p>",
+def checks(data: RunData) -> str:
+    """Draw every monitor over the epochs beside its threshold."""
+    panels = ""
+    for name, monitor in MONITORS.items():
+        threshold = data.config["monitors"][name]["threshold"]
+        figure = curves(data.rows, {f"monitors/{name}": name}, name.replace("_", " "), threshold, _selected(data))
+        if figure is not None:
+            last = next(row[f"monitors/{name}"] for row in reversed(data.rows) if row.get(f"monitors/{name}"))
+            fails = float(last) < threshold if monitor.fails == "below" else float(last) > threshold
+            mark = "✗ bad" if fails else "✓ good"
+            caption = (
+                f"<b>{name.replace('_', ' ').capitalize()}</b> ({mark} at the end): {monitor.asks}. "
+                f"Bad {monitor.fails} {threshold:g}."
+            )
+            panels += f"<figure><figcaption>{caption}</figcaption>{embedded(figure, f'{name} by epoch')}</figure>"
+    returns = "".join(
+        f"<li>After epoch {one['from_epoch']} the training went back to epoch {one['to_epoch']} and on from there with "
+        f"lower learning rates: {html.escape(one['why'])}</li>"
+        for one in data.manifest["returns"]
     )
+    text = (
+        "<p>Measured after each epoch on fixed patches of the stacks and masks. The dashed line is the threshold, the "
+        "green band the epoch kept.</p>"
+    )
+    return _section("Checks", f'{text}<ul>{returns}</ul><div class="panels">{panels}</div>', when=panels)
+
+
+def networks(data: RunData) -> str:
+    """Say which epoch's networks the run saved, and why."""
+    best = data.manifest["selected"]
+    if best is None:
+        return _section("The networks kept", "<p>No epoch was finished: the networks are those of the last step.</p>")
+    columns = {f"scores/{which}": f"{which} weights" for which in ("averaged", "raw")}
+    figure = curves(data.rows, columns, "agreement", marked_epoch=best["epoch"])
+    weights = "the averaged weights" if best["which"] == "averaged" else "the weights"
+    text = (
+        f"<p><code>image_to_mask.keras</code> and <code>mask_to_image.keras</code> hold {weights} of "
+        f"<b>epoch {best['epoch']}</b>. No label says which epoch is best. Networks that are right agree, and each "
+        "wrong one errs in a way of its own: kept is the epoch whose masks of fixed patches agree best with the mean "
+        f"of all epochs' masks (agreement {best['score']:.3f} of 1; the curve shows what each epoch had when it came)"
+        + (", among those that passed the checks.</p>" if best["sound"] else "; no epoch passed all checks.</p>")
+    )
+    panel = f'<div class="panels"><figure>{embedded(figure, "agreement by epoch")}</figure></div>' if figure else ""
+    return _section("The selected epoch and why", text + panel)
 
 
 def timings(data: RunData) -> str:
@@ -256,18 +296,24 @@ def machine(data: RunData) -> str:
 SECTIONS: tuple[Section, ...] = (
     verdict,
     findings,
-    patches,
-    losses,
     networks,
+    patches,
+    checks,
+    losses,
     timings,
     inputs,
     settings,
     machine,
 )
-IN_NOTEBOOK: tuple[Section, ...] = (verdict, losses, last_patches)
+IN_NOTEBOOK: tuple[Section, ...] = (verdict, last_patches, checks, losses)
 
 
 # ---- parts of sections
+
+
+def _selected(data: RunData) -> int | None:
+    return data.manifest["selected"]["epoch"] if data.manifest["selected"] else None
+
 
 _PATCHES = (
     "<p>The middle plane of a few patches. On the left, an image, the mask predicted from it, and the image made of "

@@ -22,7 +22,13 @@ LOGARITHMIC_FROM = 20  # Between the largest and the smallest value.
 MARKED_POINTS = 40  # More of them would hide their lines.
 
 
-def curves(rows: Sequence[Mapping[str, str]], columns: Mapping[str, str], label: str) -> Figure | None:
+def curves(
+    rows: Sequence[Mapping[str, str]],
+    columns: Mapping[str, str],
+    label: str,
+    threshold: float | None = None,
+    marked_epoch: int | None = None,
+) -> Figure | None:
     """Draw columns of ``metrics.csv`` over the epochs, on a logarithmic axis where they span decades.
 
     Parameters
@@ -33,6 +39,10 @@ def curves(rows: Sequence[Mapping[str, str]], columns: Mapping[str, str], label:
         What to call each column; those without a value are left out.
     label : str
         Of the vertical axis.
+    threshold : float, optional
+        Drawn as a dashed line.
+    marked_epoch : int, optional
+        Drawn as a vertical band.
 
     Returns
     -------
@@ -52,6 +62,7 @@ def curves(rows: Sequence[Mapping[str, str]], columns: Mapping[str, str], label:
         size = 4 if len(of_column) <= MARKED_POINTS else 0
         axis.plot(*zip(*of_column, strict=True), label=name, markersize=size, linewidth=1.6, **style)
     values = [value for of_column in points.values() for _, value in of_column]
+    values += [threshold] if threshold is not None else []
     if min(values) > 0 and max(values) >= LOGARITHMIC_FROM * min(values):
         axis.set_yscale("log")
     # All figures of a run show the same epochs, to be compared.
@@ -59,6 +70,10 @@ def curves(rows: Sequence[Mapping[str, str]], columns: Mapping[str, str], label:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     _mark_phases(axis, rows)
+    if threshold is not None:
+        axis.axhline(threshold, color="#D55E00", linewidth=1.4, linestyle="--")
+    if marked_epoch is not None:
+        axis.axvspan(marked_epoch - 0.5, marked_epoch + 0.5, color="#009E73", alpha=0.2, linewidth=0)
     if len(points) > 1:
         axis.legend(fontsize=8, framealpha=0.7)
     return figure

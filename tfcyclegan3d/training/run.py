@@ -224,7 +224,6 @@ def _manifest(
         "notes": prepared.notes,
         "machine": machine(),
         "policy": trainer.policy,
-        "averaged": config.training.average_momentum > 0,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -232,7 +231,14 @@ def _manifest(
 def _running(preparation_seconds: float) -> dict[str, Any]:
     """Return what the manifest says of a training that has not ended, or whose program was killed."""
     timings = {"preparation_minutes": round(preparation_seconds / 60, 3)}
-    return {"verdict": "running", "exit_status": None, "warnings": [], "timings": timings}
+    return {
+        "verdict": "running",
+        "exit_status": None,
+        "warnings": [],
+        "returns": [],
+        "selected": None,
+        "timings": timings,
+    }
 
 
 def _ending(

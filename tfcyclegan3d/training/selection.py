@@ -1,8 +1,8 @@
 """Choose, without a label, which epoch's networks a run keeps.
 
 Networks that are right agree on the same answer, each wrong one errs in a way of its own: a candidate is scored by how
-well its masks of the probes agree with the mean of all candidates so far, as a soft Dice. ``benchmarks/selection.py``
-compares this with the other scores that were tried, and ``docs/selection.md`` shows what it found.
+well its masks of the probes agree with the mean of all candidates' masks so far. ``benchmarks/selection.py`` compares
+this with the other scores that were tried, and ``docs/selection.md`` shows what it found.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-
-LEVELS = 255  # What is kept of a candidate's probabilities: 8 bits.
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,11 @@ class Choice:
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> float:
-    """Return ``mean over classes of 2 sum(p q) / (sum p^2 + sum q^2)`` of probabilities (...C), in [0, 1].
+    """Return ``mean over classes of 2 sum(p q) / (sum p^2 + sum q^2)`` of masks in [0, 1] (...C), in [0, 1].
 
-    Two empty masks agree wholly.
+    The Dice coefficient where both are 0 and 1; two empty masks agree wholly.
     """
+    one, other = one.astype(np.float32, copy=False), other.astype(np.float32, copy=False)
     axes = tuple(range(one.ndim - 1))
     product, squares = (one * other).sum(axes), np.square(one).sum(axes) + np.square(other).sum(axes)
     return float(np.mean(np.where(squares > 0, 2 * product / np.maximum(squares, 1e-12), 1.0)))
@@ -104,15 +103,12 @@ class Selection:
         entries = [(choice, kept) for choice, kept in zip(self.choices, self._kept.numpy(), strict=False)]
         total, weight = self._sum.numpy(), float(self._weight.numpy())
         for which, masks in predicted.items():
-            kept = np.round((masks + 1) / 2 * LEVELS).astype(np.uint8)
-            total += epoch * (kept / np.float32(LEVELS))
+            kept = (masks > 0).astype(np.uint8)
+            total += np.float32(epoch) * kept
             weight += epoch
             entries.append((Choice(epoch, which, 0.0, sound), kept))
         mean = total / np.float32(weight)
-        ranked = [
-            (Choice(one.epoch, one.which, agreement(kept / np.float32(LEVELS), mean), one.sound), kept)
-            for one, kept in entries
-        ]
+        ranked = [(Choice(one.epoch, one.which, agreement(kept, mean), one.sound), kept) for one, kept in entries]
         ranked.sort(key=lambda entry: (entry[0].sound, entry[0].score), reverse=True)
         self._sum.assign(total)
         self._weight.assign(weight)
