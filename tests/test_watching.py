@@ -1,4 +1,4 @@
-"""What is watched during a training: probes, monitors on networks built to fail, consequences, the choice of an epoch."""
+"""What is watched in a training: probes, monitors on networks built to fail, consequences, the choice of an epoch."""
 
 import os
 
@@ -149,7 +149,7 @@ def test_specks_and_a_mask_far_fuller_than_those_drawn_are_inventions(probes):
 def test_surfaces_are_counted_in_faces_for_each_voxel():
     cube = np.full((1, 8, 8, 8, 1), False)
     cube[0, 2:5, 2:5, 2:5] = True
-    assert monitors._surface(cube) == pytest.approx([6 * 9 / 27])
+    assert monitors.surface(cube) == pytest.approx([6 * 9 / 27])
 
 
 def test_a_critic_that_knows_everything_is_saturated_and_one_that_cannot_tell_is_not(probes):

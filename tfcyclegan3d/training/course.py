@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tfcyclegan3d.config import TrainingConfig
+from tfcyclegan3d.config import Config, TrainingConfig
+from tfcyclegan3d.training.probes import Probes
 from tfcyclegan3d.training.selection import Selection
 from tfcyclegan3d.training.watch import Watch
 
 # The clock leads only once it is this share of its time ahead: building the graphs takes seconds before the first step,
 # and a training that would end in time anyway stays the same on every machine.
 CLOCK_SLACK = 0.1
+N_REMEMBERED = 4  # Candidates that may still become the choice.
 
 
 @dataclass
@@ -77,6 +79,10 @@ class Course:
     selection: Selection
     stopped_by: tuple[str, ...] = ()
 
+    def variables(self) -> dict[str, object]:
+        """Return the variables that a checkpoint has to hold beside those of the trainer, by name."""
+        return {f"selection/{i}": variable for i, variable in enumerate(self.selection.variables)}
+
     def record(self) -> dict[str, Any]:
         """Return plain values that ``restore`` takes."""
         return {
@@ -90,3 +96,8 @@ class Course:
         self.clock = Clock(**record["clock"])
         self.watch.restore(record["watch"])
         self.selection.restore(record["selection"])
+
+
+def beginning(config: Config, probes: Probes) -> Course:
+    """Return the course of a training that has not begun."""
+    return Course(Clock(), Watch(config.monitors), Selection(probes.images.shape, N_REMEMBERED))

@@ -161,7 +161,7 @@ def _save_state(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> Non
     save_checkpoint(
         run.checkpoints,
         course.clock.epoch,
-        _state(trainer, course),
+        trainer.state() | course.variables(),
         course.record() | {"notes": trainer.notes},
         trainer.config.training.keep_checkpoints,
         protected={course.watch.good_epoch, *course.selection.epochs},
@@ -187,15 +187,10 @@ def chosen_networks(trainer: CycleGANTrainer, run: RunFolder, course: Course) ->
     return trainer.stored_networks(_checkpoint(run, best.epoch), best.which)
 
 
-def _state(trainer: CycleGANTrainer, course: Course) -> dict[str, object]:
-    kept = {f"selection/{i}": variable for i, variable in enumerate(course.selection.variables)}
-    return trainer.state() | kept
-
-
 def _go_back(trainer: CycleGANTrainer, run: RunFolder, course: Course, decision: Decision) -> None:
     """Put everything but the time spent where the last good epoch left it, with a lower rate from there."""
     watch, left, seconds = course.watch, course.clock.epoch, course.clock.seconds
-    record = load_checkpoint(_checkpoint(run, watch.good_epoch), _state(trainer, course))
+    record = load_checkpoint(_checkpoint(run, watch.good_epoch), trainer.state() | course.variables())
     trainer.restored()
     course.selection.restore(record["selection"])
     course.clock = Clock(**record["clock"])
@@ -237,7 +232,7 @@ def restored(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> None:
         if run.has_networks:
             raise errors.ModelError(run.path, "holds no checkpoint to resume from", "start again with --overwrite")
     else:
-        record = load_checkpoint(path, _state(trainer, course))
+        record = load_checkpoint(path, trainer.state() | course.variables())
         course.restore(record)
         trainer.restored()
         trainer.recall(record["notes"])

@@ -120,7 +120,7 @@ def invention(seen: Observation) -> np.ndarray:
     predicted, drawn = seen.predicted > 0, seen.masks > 0
     factors = [
         _factor(predicted.mean(axis=SPACE), drawn.mean(axis=SPACE)),
-        _factor(_surface(predicted), _surface(drawn)),
+        _factor(surface(predicted), surface(drawn)),
     ]
     enough = np.minimum(predicted.sum(axis=SPACE), drawn.sum(axis=SPACE)) >= FEW_VOXELS
     return np.where(enough, np.max(factors, axis=0), np.nan)
@@ -131,7 +131,7 @@ def _factor(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.maximum(ratio, 1 / ratio)
 
 
-def _surface(masks: np.ndarray) -> np.ndarray:
+def surface(masks: np.ndarray) -> np.ndarray:
     """Return faces between object and background for each object voxel, of NZYXC bool, class by class."""
     faces = np.zeros(masks.shape[-1])
     for axis in (1, 2, 3):

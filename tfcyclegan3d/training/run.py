@@ -17,14 +17,13 @@ from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, presets
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.progress import progress_bar
-from tfcyclegan3d.training.course import Clock, Course
+from tfcyclegan3d.training.course import Clock, Course, beginning
 from tfcyclegan3d.training.loop import FINISHED, INTERRUPTED, chosen_networks, fit, restored
 from tfcyclegan3d.training.preparation import Prepared, prepare
 from tfcyclegan3d.training.report import for_notebook, write_report
 from tfcyclegan3d.training.run_folder import RunFolder, fingerprint, machine
-from tfcyclegan3d.training.selection import Selection
 from tfcyclegan3d.training.trainer import CycleGANTrainer
-from tfcyclegan3d.training.watch import Watch, read_monitors
+from tfcyclegan3d.training.watch import read_monitors
 from tfcyclegan3d.version import __version__
 from tfcyclegan3d.volumes import Volume, read_volume
 
@@ -32,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 # Trained to the end, but the networks kept fail a monitor whose consequence is more than a warning.
 FAILING = "failing"
-N_REMEMBERED = 4  # Candidates for the choice of the epoch.
 # A training the clock ends before this share of its steps is called short.
 SHORT = 0.5
 
@@ -139,7 +137,7 @@ def train(
         _check_resumable(output, begun_with, prepared.config)
     trainer = CycleGANTrainer(prepared)
     run = RunFolder(output, trainer.columns)
-    course = _beginning(prepared.config, trainer)
+    course = beginning(prepared.config, trainer.probes)
     if resume:
         if recorded is not None:
             trainer.recall(recorded[1])
@@ -274,10 +272,6 @@ def _cut_short(verdict: str, clock: Clock, config: Config) -> list[str]:
         f"the {training.max_minutes:g} minutes were up after {clock.step} of {planned} steps: so few usually give a "
         "poorer result; give --max-minutes more"
     ]
-
-
-def _beginning(config: Config, trainer: CycleGANTrainer) -> Course:
-    return Course(Clock(), Watch(config.monitors), Selection(trainer.probes.images.shape, N_REMEMBERED))
 
 
 def _checks(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> tuple[bool, list[str]]:
