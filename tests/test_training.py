@@ -721,6 +721,27 @@ def test_a_preview_shows_no_reflection_of_a_stack_smaller_than_a_patch():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["nuclei"]
 
 
+def test_a_trainer_can_go_back_to_before_its_masks_were_drawn_anew_and_forth_again(tmp_path):
+    values = np.random.default_rng(0).random((16, 16, 16, 1)).astype(np.float32)
+    config = TINY.replace({"preprocessing.downsampling": [1, 1, 1], "synthesis.diameters": {"nuclei": 6}})
+    trainer = CycleGANTrainer(prepare([Volume(values)], None, config))
+
+    def saved(epoch):
+        (mask,) = trainer._next("masks", 5)
+        return save_checkpoint(tmp_path, epoch, trainer.state(), {}, keep=2), mask.numpy()
+
+    before = saved(1)
+    trainer._redraw_masks()
+    after = saved(2)
+    assert (before[1] != after[1]).any()
+    for path, mask in (before, after, before):
+        load_checkpoint(path, trainer.state())
+        trainer.restored()
+        np.testing.assert_array_equal(trainer._next("masks", 5)[0].numpy(), mask)
+    trainer._redraw_masks()
+    assert sum("drawn anew" in note for note in trainer.notes) == 1
+
+
 def test_images_are_shown_between_percentiles_of_the_real_ones_and_masks_as_they_are():
     dark = [np.linspace(-1, -0.8, 101, dtype=np.float32).reshape(1, 101, 1)]
     (shown,) = previews.image_display(dark, like=dark)
