@@ -51,6 +51,13 @@ BUILDERS = {
     "resnet_generator with the ends of the paper": Builder(
         resnet_generator, (2, 2), {"filters": 4, "blocks": 2}, 8, 1, 2, bounds=(-1, 1)
     ),
+    "resnet_generator of the published code": Builder(
+        resnet_generator,
+        (2, 2),
+        {"filters": 4, "blocks": 2, "end_kernel": 3, "residual": "concatenate", "output_normalization": "instance"},
+        *(8, 1, 2),
+        bounds=(-1, 1),
+    ),
     "patchgan": Builder(patchgan, (2,), {"filters": 4}, 32, 16, 1, bounds=None),
     "patchgan of two levels": Builder(patchgan, (2,), {"filters": 4, "levels": 2}, 8, 4, 1, bounds=None),
 }
@@ -281,6 +288,41 @@ def test_the_generator_has_as_many_parameters_as_its_layers_add_up_to(filters, b
     if (filters, blocks) == (32, 9):
         # The published code's design with blocks that add: 8.6 million.
         assert round(expected / 1e6, 1) == 8.6
+
+
+def test_the_published_codes_generator_grows_to_1280_channels_and_26_and_a_half_million_parameters():
+    published = {"residual": "concatenate", "output_normalization": "instance"}
+    model = resnet_generator(2, 2, **published)
+    joined = [layer.output.shape[-1] for layer in model.layers if isinstance(layer, keras.layers.Concatenate)]
+    assert joined == [128 * k for k in range(2, 11)]
+    # As counted in the published code's own network.
+    assert n_parameters(model) == model.count_params() == 26_483_270
+    assert round(resnet_generator(2, 2).count_params() / 1e6, 1) == 8.6
+
+
+def test_a_concatenating_block_keeps_its_input_beside_what_it_makes_of_it():
+    model = shaken(resnet_generator(2, 2, filters=4, blocks=1, end_kernel=3, residual="concatenate"))
+    (joining,) = (layer for layer in model.layers if isinstance(layer, keras.layers.Concatenate))
+    made, kept = joining.input
+    inner = keras.Model(model.input, [made, kept, joining.output])
+    new, old, both = (np.asarray(one) for one in inner(patches(), training=False))
+    np.testing.assert_array_equal(both, np.concatenate([new, old], axis=-1))
+    # What is kept is what came in: the rectified output of the encoder.
+    assert old.min() == 0 and new.min() < 0
+
+
+def test_an_output_normalised_before_tanh_has_mean_nought_and_variance_one_there():
+    model = resnet_generator(2, 2, filters=4, blocks=1, end_kernel=3, output_normalization="instance")
+    logits, output = (np.asarray(one) for one in with_logits(model)(patches(), training=False))
+    np.testing.assert_allclose(logits.mean(axis=(1, 2, 3)), 0, atol=1e-4)
+    np.testing.assert_allclose(logits.std(axis=(1, 2, 3)), 1, atol=0.02)
+    np.testing.assert_allclose(output, np.tanh(logits), atol=1e-6)
+
+
+@pytest.mark.parametrize("choice", ["residual", "output_normalization"])
+def test_a_design_that_does_not_exist_is_refused_by_name(choice):
+    with pytest.raises(ValueError, match=f"{choice} is 'multiply'"):
+        resnet_generator(2, 2, filters=4, blocks=1, end_kernel=3, **{choice: "multiply"})
 
 
 def test_the_generators_images_and_masks_may_differ_in_channels():

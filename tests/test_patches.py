@@ -271,17 +271,32 @@ def test_a_patch_without_objects_is_dark_where_its_volume_has_some_though_it_is_
     assert all(values.mean() > 0.7 for values in full)
 
 
+def test_patches_that_are_not_augmented_lie_as_they_do_in_their_volume():
+    volume = distinct((12, 20, 24, 1))
+    source = patches.VolumePatches([volume], PATCH, (7,), augmented=False)
+    windows = np.lib.stride_tricks.sliding_window_view(volume[..., 0], PATCH)
+    places = set()
+    for index in range(12):
+        (patch,) = source.draw(index)
+        start = tuple(int(found[0]) for found in np.nonzero(windows[..., 0, 0, 0] == patch[0, 0, 0, 0]))
+        np.testing.assert_array_equal(patch[..., 0], windows[start])
+        places.add(start)
+    assert len(places) > 6
+
+
 def test_strengths_per_anything_else_are_refused():
     with pytest.raises(errors.OptionError, match="strengths_per: received 'batch'"):
         patches.RenderedPatches([blocks()], PATCH, ANY, (1.0, 99.0), (0,), strengths_per="batch")
 
 
-def test_rendered_patches_are_stretched_by_the_percentiles_of_the_whole_rendering(monkeypatch):
+@pytest.mark.parametrize("percentiles", [(5.0, 90.0), ((5.0, 90.0), (20.0, 70.0))])
+def test_rendered_patches_are_stretched_by_the_percentiles_of_the_whole_rendering(monkeypatch, percentiles):
     numbers = blocks((16, 24, 24))
     light = distinct((16, 24, 24, 2), seed=9) * 50 + 200
     monkeypatch.setattr(patches, "render", lambda *_: light)
-    source = patches.RenderedPatches([numbers], PATCH, ANY, (5.0, 90.0), (0,))
-    bounds = [np.percentile(light[..., k], (5.0, 90.0)) for k in range(2)]
+    source = patches.RenderedPatches([numbers], PATCH, ANY, percentiles, (0,))
+    pairs = np.broadcast_to(percentiles, (2, 2))
+    bounds = [np.percentile(light[..., k], pairs[k]) for k in range(2)]
     oracle = np.stack([(light[..., k] - low) * 2 / (high - low) - 1 for k, (low, high) in enumerate(bounds)], axis=-1)
     oracle = np.clip(oracle, -1, 1)
     drawn = np.concatenate([source.draw(index)[0].reshape(-1, 2) for index in range(12)])
@@ -289,8 +304,9 @@ def test_rendered_patches_are_stretched_by_the_percentiles_of_the_whole_renderin
         nearest = np.sort(oracle[..., k].ravel())
         found = nearest[np.clip(np.searchsorted(nearest, drawn[:, k]), 0, nearest.size - 1)]
         np.testing.assert_allclose(drawn[:, k], found, atol=2e-4)
-    assert (drawn == -1).mean() == pytest.approx(0.05, abs=0.03)
-    assert (drawn == 1).mean() == pytest.approx(0.10, abs=0.04)
+    for k, (low, high) in enumerate(pairs):
+        assert (drawn[:, k] == -1).mean() == pytest.approx(low / 100, abs=0.03)
+        assert (drawn[:, k] == 1).mean() == pytest.approx(1 - high / 100, abs=0.04)
 
 
 def test_a_mask_is_the_share_of_its_voxels_that_objects_cover():

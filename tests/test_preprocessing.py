@@ -76,6 +76,13 @@ def test_a_tile_stretched_by_the_volumes_bounds_is_the_tile_of_the_stretched_vol
     assert np.abs(stretch(dim, stretch_bounds(dim, (5, 95))) - whole[6:]).mean() > 0.5
 
 
+def test_each_channel_may_have_percentiles_of_its_own():
+    volume = noise((10, 10, 10, 2))
+    bounds = stretch_bounds(volume, ((95, 99.8), (20, 98)))
+    np.testing.assert_allclose(bounds[0], np.percentile(volume[..., 0], (95, 99.8)))
+    np.testing.assert_allclose(bounds[1], np.percentile(volume[..., 1], (20, 98)))
+
+
 def test_a_channel_that_is_almost_everywhere_nought_is_stretched_up_to_its_maximum():
     volume = np.zeros((10, 10, 10, 2), np.uint16)
     volume[0, 0, :5, 0] = [10, 20, 30, 40, 50]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfcyclegan3d import errors
+from tfcyclegan3d import tiling as tiling_of
 from tfcyclegan3d.inference import stitching
 from tfcyclegan3d.inference.stitching import blending_window, predict_tiles
 
@@ -62,6 +63,36 @@ def test_overlapping_predictions_are_averaged_with_the_windows_weights():
 
     stitched = predict_tiles(np.zeros((1, 1, 6, 1)), predict, (1, 1, 4), (0, 0, 2), n_outputs=1)
     np.testing.assert_allclose(stitched[0, 0, :, 0], [0, 0, 1 / 3, 2 / 3, 1, 1], atol=1e-6)
+
+
+@settings(deadline=None, max_examples=40)
+@given(tilings(), st.integers(1, 3))
+def test_a_threshold_of_the_highest_prediction_is_the_union_of_the_tiles_thresholded_masks(tiling, batch_size):
+    shape, tile_shape, overlap = tiling
+    rng = np.random.default_rng(5)
+    predictions = []
+
+    def predict(batch):
+        predictions.extend(made := rng.random((*batch.shape[:4], 2)).astype(np.float32))
+        return np.stack(made)
+
+    highest = predict_tiles(
+        noise((*shape, 1)), predict, tile_shape, overlap, n_outputs=2, merge="maximum", batch_size=batch_size
+    )
+    padding = tiling_of.padding_to(shape, tile_shape)
+    tiles = tiling_of.plan_tiles(
+        [side + sum(added) for side, added in zip(shape, padding, strict=True)], tile_shape, overlap
+    )
+    union = np.zeros((*(side + sum(added) for side, added in zip(shape, padding, strict=True)), 2), bool)
+    for tile, made in zip(tiles, predictions, strict=False):
+        union[tile.slices] |= made > 0.5
+    np.testing.assert_array_equal(highest > 0.5, union[tiling_of.crop_of(padding)])
+
+
+def test_the_highest_of_negative_predictions_is_theirs_not_nought():
+    array = noise((5, 6, 7, 1)) - 2
+    stitched = predict_tiles(array, identity, (4, 4, 4), (2, 2, 2), n_outputs=1, merge="maximum")
+    np.testing.assert_array_equal(stitched, array)
 
 
 @given(st.tuples(*[st.integers(1, 9)] * 3), st.data())

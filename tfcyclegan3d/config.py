@@ -20,6 +20,7 @@ from tfcyclegan3d import errors
 from tfcyclegan3d.strict import build, require
 
 Triple = tuple[int, int, int]
+Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,10 @@ class PreprocessingConfig:
 
     Parameters
     ----------
-    percentiles : (float, float)
-        Contrast stretching: the percentiles of a channel's whole volume that become -1 and 1.
+    percentiles : (float, float) or tuple of (float, float), optional
+        Contrast stretching: the percentiles of a channel's whole volume that become -1 and 1, the same for every class
+        or a pair for each. Without a value 95 and 99.8 for Golgi, 95 and 98 for every other class, as in the paper's
+        published code.
     downsampling : (int, int, int), optional
         Voxels of the stack, along Z, Y and X, averaged into one voxel that the networks see. Without a value it is
         chosen from the size of the objects and written back into the run's ``config.json``.
@@ -37,14 +40,20 @@ class PreprocessingConfig:
         What ``downsampling`` aims at when it is chosen: objects about this many voxels across.
     """
 
-    percentiles: tuple[float, float] = (95.0, 98.0)
+    percentiles: tuple[Pair, ...] | Pair | None = (95.0, 98.0)
     downsampling: Triple | None = (1, 1, 1)
     working_diameter: float = 8.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        low, high = self.percentiles
-        require(0 <= low < high <= 100, "preprocessing.percentiles", self.percentiles, "give 0 <= low < high <= 100")
+        given = self.percentiles or ()
+        pairs = given if given and isinstance(given[0], Sequence) else (given,) if given else ()
+        require(
+            all(0 <= low < high <= 100 for low, high in pairs),
+            "preprocessing.percentiles",
+            self.percentiles,
+            "give 0 <= low < high <= 100",
+        )
         require(
             self.downsampling is None or min(self.downsampling) >= 1,
             "preprocessing.downsampling",
@@ -105,8 +114,13 @@ class ModelConfig:
         Of the generators: filters of the first convolution, number of residual blocks.
     end_kernel : int
         Side of the generators' first and last kernels.
+    residual : {"add", "concatenate"}
+        What the generators' residual blocks do with their input: add it, as in the CycleGAN paper, or keep it beside
+        their own channels, as in the paper's published code.
     normalization : {"instance", "batch", "none"}
         In the generators.
+    output_normalization : {"none", "instance"}
+        Right before the generators' tanh.
     critic_filters, critic_levels : int
         Of the critics: filters of the first convolution, number of strided convolutions.
     critic_normalization : {"instance", "batch", "none"}
@@ -116,7 +130,9 @@ class ModelConfig:
     filters: int = 32
     blocks: int = 9
     end_kernel: int = 7
+    residual: Literal["add", "concatenate"] = "add"
     normalization: Literal["instance", "batch", "none"] = "instance"
+    output_normalization: Literal["none", "instance"] = "none"
     critic_filters: int = 64
     critic_levels: int = 4
     critic_normalization: Literal["instance", "batch", "none"] = "instance"
@@ -192,6 +208,8 @@ class TrainingConfig:
         Patches of each kind in a step.
     patch_shape : (int, int, int)
         Z, Y, X of a patch, in the voxels the networks see; multiples of 4.
+    augmentation : bool
+        Whether patches of stacks and masks are flipped, and turned in the plane, at random.
     mixed_precision : {"auto", "off", "bfloat16", "float16"}
         Compute type of the convolutions.
     start_fraction : float
@@ -223,6 +241,7 @@ class TrainingConfig:
     mixed_precision: Literal["auto", "off", "bfloat16", "float16"] = "auto"
     start_fraction: float = 0.0
     start_learning_rate: float = 5e-4
+    augmentation: bool = True
     generator_learning_rate: float = 2e-4
     critic_learning_rate: float = 2e-4
     beta_1: float = 0.5
@@ -341,12 +360,16 @@ class InferenceConfig:
         Probability above which a voxel belongs to an object.
     """
 
+    merge : {"mean", "maximum"}
+        What a voxel takes where tiles overlap: the mean of their probabilities, each the less the nearer a face of its
+        tile, or the highest, which segments what any tile does.
     tile_shape: Triple = (64, 64, 64)
     overlap: int = 16
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+    merge: Literal["mean", "maximum"] = "mean"
         require(
             all(side >= 8 and side % 4 == 0 for side in self.tile_shape),
             "inference.tile_shape",

@@ -77,15 +77,20 @@ class VolumePatches:
         Z, Y, X.
     seed : sequence of int
         Of places and augmentation.
+    augmented : bool
+        Whether patches are flipped and turned.
     """
 
     n_arrays = 1
 
-    def __init__(self, volumes: Sequence[np.ndarray], patch_shape: Triple, seed: Sequence[int]) -> None:
+    def __init__(
+        self, volumes: Sequence[np.ndarray], patch_shape: Triple, seed: Sequence[int], augmented: bool = True
+    ) -> None:
         self._volumes = [preprocessing.pad_to(volume, patch_shape) for volume in volumes]
         sizes = np.array([volume[..., 0].size for volume in volumes], dtype=np.float64)
         self._share = sizes / sizes.sum()
         self._seed = tuple(seed)
+        self._augmented = augmented
         self.patch_shape = tuple(patch_shape)
         self.n_channels = self._volumes[0].shape[-1]
 
@@ -93,7 +98,9 @@ class VolumePatches:
         """Return the patch of an index."""
         rng = np.random.default_rng([*self._seed, index])
         volume = self._volumes[rng.choice(len(self._volumes), p=self._share)]
-        return (_patches_at_random_place((volume,), self.patch_shape, rng)[0],)
+        if not self._augmented:
+            return (volume[_random_place(volume.shape, self.patch_shape, rng)],)
+        return _patches_at_random_place((volume,), self.patch_shape, rng)
 
 
 class RenderedPatches:
@@ -111,8 +118,8 @@ class RenderedPatches:
         Z, Y, X.
     microscope : Microscope
         Where each rendering draws its strengths.
-    percentiles : (float, float)
-        Of the contrast stretching.
+    percentiles : (float, float) or sequence of (float, float)
+        Of the contrast stretching, of every class or a pair for each.
     seed : sequence of int
         Of everything random.
     patches_per_rendering : int
@@ -133,7 +140,7 @@ class RenderedPatches:
         objects: Sequence[CoarseObjects],
         patch_shape: Triple,
         microscope: Microscope,
-        percentiles: tuple[float, float],
+        percentiles: Sequence[float] | Sequence[Sequence[float]],
         seed: Sequence[int],
         patches_per_rendering: int = 4,
         strengths_per: Literal["volume", "patch"] = "volume",

@@ -13,7 +13,7 @@ from tfcyclegan3d import tiling
 Triple = tuple[int, int, int]
 
 
-def stretch_bounds(array: np.ndarray, percentiles: Sequence[float]) -> np.ndarray:
+def stretch_bounds(array: np.ndarray, percentiles: Sequence[float] | Sequence[Sequence[float]]) -> np.ndarray:
     """Return the intensities of each channel that contrast stretching maps to -1 and 1.
 
     Computed once for a whole volume, never tile by tile, so that a voxel's value does not depend on its tile.
@@ -22,8 +22,9 @@ def stretch_bounds(array: np.ndarray, percentiles: Sequence[float]) -> np.ndarra
     ----------
     array : ndarray, ZYXC
         A whole volume.
-    percentiles : (float, float)
-        Lower and upper percentile, in [0, 100]; 95 and 98 in the paper (section III.B).
+    percentiles : (float, float) or sequence of (float, float)
+        Lower and upper percentile, in [0, 100], of every channel or a pair for each; 95 and 98 in the paper
+        (section III.B).
 
     Returns
     -------
@@ -32,8 +33,8 @@ def stretch_bounds(array: np.ndarray, percentiles: Sequence[float]) -> np.ndarra
         upper one's place.
     """
     bounds = []
-    for k in range(array.shape[-1]):
-        low, high = np.percentile(array[..., k], percentiles)
+    for k, pair in enumerate(np.broadcast_to(percentiles, (array.shape[-1], 2))):
+        low, high = np.percentile(array[..., k], pair)
         if high <= low:
             high = float(array[..., k].max())
         if high <= low:  # The upper percentiles are saturated.

@@ -28,8 +28,8 @@ def build(cls: type, document: Mapping[str, Any], prefix: str = "") -> Any:
     Parameters
     ----------
     cls : type
-        A dataclass whose fields are numbers, words, booleans, dictionaries, tuples, literals, optional ones of these,
-        or dataclasses.
+        A dataclass whose fields are numbers, words, booleans, dictionaries, tuples, literals, unions and optional ones
+        of these, or dataclasses.
     document : mapping
         Its fields by name.
     prefix : str
@@ -52,7 +52,7 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
     if origin is types.UnionType or origin is typing.Union:
         if value is None:
             return None
-        return _coerce(value, next(part for part in arguments if part is not type(None)), key)
+        return _coerce_to_one_of(value, [part for part in arguments if part is not type(None)], key)
     if origin is Literal:
         # YAML reads a bare off as False.
         value = "off" if value is False and "off" in arguments else value
@@ -72,6 +72,19 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
         isinstance(value, accepted) and isinstance(value, bool) == (hint is bool), key, value, f"give {_NAMES[hint]}"
     )
     return float(value) if hint is float else value
+
+
+def _coerce_to_one_of(value: Any, hints: list, key: str) -> Any:
+    """Fit ``value`` to the first type hint that it fits."""
+    remedies = []
+    for hint in hints:
+        try:
+            return _coerce(value, hint, key)
+        except errors.ConfigError as error:
+            if len(hints) == 1:
+                raise
+            remedies.append(error.remedy)
+    raise errors.ConfigError(key, value, " or ".join(dict.fromkeys(remedies)))
 
 
 def _coerce_tuple(value: Any, arguments: tuple, key: str) -> tuple:

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import tfcyclegan3d.models.layers  # noqa: F401  # Registers the layers a saved network is made of.
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.inference.stitching import predict_tiles
+from tfcyclegan3d.models.resnet_generator import OUTPUT_NORMALIZATION  # Importing it registers the networks' layers.
 from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.volumes import Volume, check_image
 
@@ -49,7 +49,7 @@ class SegmentationModel:
     def predict(self, volume: Volume, on_tile: OnTile | None = None) -> Volume:
         """Segment a whole stack of any size.
 
-        Contrast is stretched by the percentiles of the whole stack; overlapping tiles are blended.
+        Contrast is stretched by the percentiles of the whole stack; overlapping tiles are merged.
 
         Parameters
         ----------
@@ -80,6 +80,7 @@ class SegmentationModel:
             inference.tile_shape,
             (inference.overlap,) * 3,
             n_outputs=len(self.classes),
+            merge=inference.merge,
             on_tile=on_tile,
         )
         fine = preprocessing.upsample(probabilities, preparation.downsampling, volume.shape)
@@ -144,7 +145,8 @@ def _in_precision(network: keras.Model, policy: str) -> keras.Model:
 
     def convert(layer: keras.layers.Layer) -> keras.layers.Layer:
         settings = layer.get_config()
-        if not isinstance(layer, keras.layers.InputLayer | keras.layers.Activation):
+        ends = isinstance(layer, keras.layers.InputLayer | keras.layers.Activation)
+        if not ends and layer.name != OUTPUT_NORMALIZATION:
             settings["dtype"] = policy
         return layer.__class__.from_config(settings)
 

@@ -1,12 +1,13 @@
-"""Run a callable over a volume tile by tile and blend the results; knows arrays, and no network.
+"""Run a callable over a volume tile by tile and merge the results; knows arrays, and no network.
 
 Overlapping predictions are summed with weights that fall towards a tile's faces, where a network sees least context,
-and divided by the sum of the weights that really fell on each voxel.
+and divided by the sum of the weights that really fell on each voxel; or the highest is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -46,6 +47,7 @@ def predict_tiles(
     overlap: Sequence[int],
     *,
     n_outputs: int,
+    merge: Literal["mean", "maximum"] = "mean",
     batch_size: int = 1,
     on_tile: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
@@ -64,6 +66,9 @@ def predict_tiles(
         Voxels shared by neighbouring tiles along Z, Y, X.
     n_outputs : int
         Channels that `predict` returns.
+    merge : {"mean", "maximum"}
+        What a voxel takes where tiles overlap: their mean, weighted by `blending_window`, or the highest. Where the
+        highest exceeds a threshold, any tile does, which is what the paper's published code predicts.
     batch_size : int, default 1
         Tiles per call. The last batch is filled up by repeating its last tile, so that a traced function is never
         traced again for another shape; the surplus results are dropped.
@@ -73,7 +78,7 @@ def predict_tiles(
     Returns
     -------
     ndarray of float32, ZYXC
-        The blended predictions, of the input's ZYX and `n_outputs` channels.
+        The merged predictions, of the input's ZYX and `n_outputs` channels.
 
     Raises
     ------
@@ -88,17 +93,24 @@ def predict_tiles(
     padded = np.pad(array, (*padding, (0, 0)), mode="reflect") if any(map(any, padding)) else array
     tiles = plan_tiles(padded.shape[:3], tile_shape, overlap)
     window = blending_window(tile_shape, overlap)
-    sums = np.zeros((*padded.shape[:3], n_outputs), np.float32)
+    merged = np.full((*padded.shape[:3], n_outputs), -np.inf if merge == "maximum" else 0, np.float32)
     weights = np.zeros(padded.shape[:3], np.float32)
     for first in range(0, len(tiles), batch_size):
         batch = tiles[first : first + batch_size]
         results = _predict_batch(padded, predict, batch, batch_size, n_outputs)
         for done, (tile, result) in enumerate(zip(batch, results, strict=True), start=first + 1):
-            sums[tile.slices] += result * window[..., np.newaxis]
+            place = merged[tile.slices]
+            if merge == "maximum":
+                np.maximum(place, result, out=place)
+            else:
+                place += result * window[..., np.newaxis]
             weights[tile.slices] += window
             if on_tile is not None:
                 on_tile(done, len(tiles))
-    return _weighted_mean(sums, weights)[crop_of(padding)]
+    _check_covered(weights)
+    if merge == "mean":
+        merged /= weights[..., np.newaxis]
+    return merged[crop_of(padding)]
 
 
 def _predict_batch(
@@ -118,10 +130,8 @@ def _predict_batch(
     return results[: len(tiles)]
 
 
-def _weighted_mean(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Divide weighted sums ZYXC, in place, by the sums of weights ZYX."""
+def _check_covered(weights: np.ndarray) -> None:
+    """Check that the sums of weights, ZYX, are above 0 everywhere."""
     uncovered = np.count_nonzero(weights == 0)
     if uncovered:
         raise RuntimeError(f"{uncovered} of {weights.size} voxels were covered by no tile")
-    sums /= weights[..., np.newaxis]
-    return sums

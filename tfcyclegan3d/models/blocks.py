@@ -65,10 +65,16 @@ class Blocks:
         """Apply ReLU, leaky with a ``slope`` above 0."""
         return layers.LeakyReLU(slope, dtype=self.dtype)(x) if slope else layers.ReLU(dtype=self.dtype)(x)
 
-    def residual(self, x):
-        """Add to ``x`` what two normalised 3x3x3 convolutions make of it."""
-        y = self.activate(self.normalize(self.convolve(x, x.shape[-1], 3)))
-        return layers.Add(dtype=self.dtype)([x, self.normalize(self.convolve(y, x.shape[-1], 3))])
+    def residual(self, x, filters: int, join: str = "add"):
+        """Join to ``x`` what two normalised 3x3x3 convolutions make of it.
+
+        ``join`` is ``"add"``, for which ``x`` has ``filters`` channels, or ``"concatenate"``, which returns ``filters``
+        channels more than ``x`` has.
+        """
+        y = self.activate(self.normalize(self.convolve(x, filters, 3)))
+        y = self.normalize(self.convolve(y, filters, 3))
+        joining = layers.Concatenate if join == "concatenate" else layers.Add
+        return joining(dtype=self.dtype)([y, x])
 
     def _next(self) -> keras.initializers.Initializer:
         self._seed += 1

@@ -6,8 +6,12 @@ import keras
 from keras import layers
 
 from tfcyclegan3d.models.blocks import Blocks
+from tfcyclegan3d.models.layers import InstanceNormalization
 
 LOGITS = "logits"
+OUTPUT_NORMALIZATION = "output_normalization"
+RESIDUALS = ("add", "concatenate")
+OUTPUT_NORMALIZATIONS = ("none", "instance")
 
 
 def resnet_generator(
@@ -17,7 +21,9 @@ def resnet_generator(
     filters: int = 32,
     blocks: int = 9,
     end_kernel: int = 7,
+    residual: str = "add",
     normalization: str = "instance",
+    output_normalization: str = "none",
     dtype: str = "float32",
     seed: int = 0,
     name: str = "image_to_mask",
@@ -31,11 +37,16 @@ def resnet_generator(
     filters : int
         Of the first convolution; doubled by each of the two strided ones. The published code uses 32.
     blocks : int
-        Residual blocks, which add. The published code has 9, which concatenate.
+        Residual blocks, 9 in the published code.
     end_kernel : int
         Side of the first and the last kernel, 7 in the CycleGAN paper.
+    residual : {"add", "concatenate"}
+        What a block does with its input: add it, as in the CycleGAN paper, or keep it beside its own 4n channels, as
+        in the published code, where nine blocks so make 128 channels 1280.
     normalization : {"instance", "batch", "none"}
         After every convolution but the last.
+    output_normalization : {"none", "instance"}
+        After the last convolution: none in the CycleGAN paper, an instance normalisation in the published code.
     dtype : str
         Keras dtype policy; the last layers always compute in float32.
     seed : int
@@ -54,6 +65,12 @@ def resnet_generator(
     Zhu et al., "Unpaired Image-to-Image Translation Using Cycle-Consistent Adversarial Networks", ICCV 2017,
     appendix 7.2, whose notation this follows; Johnson et al., ECCV 2016.
     """
+    if residual not in RESIDUALS:
+        raise ValueError(f"residual is {residual!r}: give one of {', '.join(RESIDUALS)}")
+    if output_normalization not in OUTPUT_NORMALIZATIONS:
+        raise ValueError(
+            f"output_normalization is {output_normalization!r}: give one of {', '.join(OUTPUT_NORMALIZATIONS)}"
+        )
     build = Blocks(normalization, dtype, seed)
 
     # --- encoder
@@ -64,7 +81,7 @@ def resnet_generator(
 
     # --- trunk
     for _ in range(blocks):
-        x = build.residual(x)
+        x = build.residual(x, 4 * filters, residual)
 
     # --- decoder
     for width in (2 * filters, filters):
@@ -72,6 +89,8 @@ def resnet_generator(
     x = build.convolve(x, n_outputs, end_kernel)
 
     # --- output, in float32 whatever the policy
+    if output_normalization == "instance":
+        x = InstanceNormalization(dtype="float32", name=OUTPUT_NORMALIZATION)(x)
     x = layers.Activation("linear", dtype="float32", name=LOGITS)(x)
     return keras.Model(inputs, layers.Activation("tanh", dtype="float32", name="output")(x), name=name)
 

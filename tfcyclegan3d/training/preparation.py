@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from tfcyclegan3d import errors, preprocessing
-from tfcyclegan3d.config import Config, LossConfig
+from tfcyclegan3d.config import Config, LossConfig, PreprocessingConfig
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.synthesis import estimation
 from tfcyclegan3d.synthesis.classes import check_channels, classes_of
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 Triple = tuple[int, int, int]
 UNSURE = 0.4  # Of a fit's confidence.
 GOLGI_WEIGHT = 3.5  # Paper, section III.C: Golgi is under-represented; every other class weighs 1.
+GOLGI_PERCENTILES, PERCENTILES = (95.0, 99.8), (95.0, 98.0)  # The paper's published code, class by class.
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,12 @@ def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Co
     given = Prior.from_dict(config.synthesis.prior) if config.synthesis.prior is not None and not masks else None
     classes = config.classes or (given.class_names if given is not None else classes_of(images[0]))
     check_channels([*images, *(masks or [])], classes)
-    config = dataclasses.replace(config, classes=classes, losses=_with_class_weights(config, classes))
+    config = dataclasses.replace(
+        config,
+        classes=classes,
+        losses=_with_class_weights(config, classes),
+        preprocessing=_with_percentiles(config, classes),
+    )
     prior = None if masks else given or _fitting_prior(config, images, notes)
     if given is not None and given.class_names != classes:
         raise errors.PriorError(
@@ -148,6 +154,19 @@ def _with_class_weights(config: Config, classes: tuple[str, ...]) -> LossConfig:
             "losses.class_weights", list(weights), f"give one number for each of {', '.join(classes)}"
         )
     return dataclasses.replace(config.losses, class_weights=weights)
+
+
+def _with_percentiles(config: Config, classes: tuple[str, ...]) -> PreprocessingConfig:
+    percentiles = config.preprocessing.percentiles
+    if percentiles is None:
+        percentiles = tuple(GOLGI_PERCENTILES if name == "golgi" else PERCENTILES for name in classes)
+    elif np.ndim(percentiles) == 2 and len(percentiles) != len(classes):
+        raise errors.ConfigError(
+            "preprocessing.percentiles",
+            [list(pair) for pair in percentiles],
+            f"give one pair, or one for each of {', '.join(classes)}",
+        )
+    return dataclasses.replace(config.preprocessing, percentiles=percentiles)
 
 
 def _with_foreground_weights(config: Config, objects: Sequence[CoarseObjects]) -> LossConfig:

@@ -57,7 +57,9 @@ class CycleGANTrainer:
         n_kinds = len(prepared.prior.groups()) if prepared.prior is not None else 1
         self._fills = tf.Variable(tf.zeros(n_kinds), trainable=False)
         self._sources: dict[str, patches.PatchSource] = {
-            "images": patches.VolumePatches(prepared.images, training.patch_shape, (config.seed, 1))
+            "images": patches.VolumePatches(
+                prepared.images, training.patch_shape, (config.seed, 1), training.augmentation
+            )
         }
         self._iterators: dict[str, tuple[int, Iterator]] = {}
         self.candidates = Candidates(self.networks, self._average, config.model, self.policy)
@@ -262,7 +264,7 @@ class CycleGANTrainer:
     def _set_masks(self, objects: list[CoarseObjects]) -> None:
         patch_shape, seed = self.config.training.patch_shape, self.config.seed
         masks = [patches.mask_range(one.coverage) for one in objects]
-        self._sources["masks"] = patches.VolumePatches(masks, patch_shape, (seed, 2))
+        self._sources["masks"] = patches.VolumePatches(masks, patch_shape, (seed, 2), self.config.training.augmentation)
         self._sources["rendered"] = patches.RenderedPatches(
             objects, patch_shape, ANY, self.config.preprocessing.percentiles, (seed, 3)
         )
