@@ -151,7 +151,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the joint generator loss.
+    """Weights of the generators' losses.
 
     Parameters
     ----------
@@ -222,6 +222,9 @@ class TrainingConfig:
         Share of the adversarial part after which the rates fall linearly to ``final_rate`` times themselves.
     final_rate : float
         Where they end.
+    generator_update : {"joint", "separate"}
+        Whether one update a step trains both generators and one both critics, or each network has updates of its own,
+        one after another, as in the paper's published code.
     pool_size : int
         Fakes kept for the critics.
     average_momentum : float
@@ -246,7 +249,8 @@ class TrainingConfig:
     critic_learning_rate: float = 2e-4
     beta_1: float = 0.5
     decay_from: float = 0.5
-    final_rate: float = 0.0
+    final_rate: float = 1.0
+    generator_update: Literal["joint", "separate"] = "joint"
     pool_size: int = 50
     average_momentum: float = 0.0
     checkpoint_every: int = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -52,17 +54,30 @@ class CycleGANStep:
         self._weights = weights
         self._seed = seed
         self._average = average
-        self.generator_optimizer = scaled(
-            keras.optimizers.Adam(training.generator_learning_rate, training.beta_1), policy
-        )
-        self.critic_optimizer = scaled(keras.optimizers.Adam(training.critic_learning_rate, training.beta_1), policy)
-        self.generator_optimizer.build(networks.generator_variables)
-        self.critic_optimizer.build(networks.critic_variables)
+        self._trained = self._trained_variables()
+        self.optimizers = {
+            name: scaled(keras.optimizers.Adam(beta_1=training.beta_1), policy) for name in self._trained
+        }
+        for name, optimizer in self.optimizers.items():
+            optimizer.build(self._trained[name])
+        self.set_learning_rates(training.generator_learning_rate, training.critic_learning_rate)
         n_classes = networks.image_to_mask.outputs[0].shape[-1]
         patch = (*training.patch_shape, n_classes)
         self.mask_pool = ImagePool(training.pool_size, patch, seed * 2 + 1)
         self.image_pool = ImagePool(training.pool_size, patch, seed * 2 + 2)
         self.n_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def _trained_variables(self) -> dict[str, list]:
+        """Return the variables that each optimiser updates, by its name."""
+        return {
+            "generator_optimizer": self._networks.generator_variables,
+            "critic_optimizer": self._networks.critic_variables,
+        }
+
+    def set_learning_rates(self, generators: float, critics: float) -> None:
+        """Set the rates of the steps to come."""
+        for name, optimizer in self.optimizers.items():
+            optimizer.learning_rate.assign(critics if "critic" in name else generators)
 
     @tf.function
     def __call__(
@@ -89,53 +104,59 @@ class CycleGANStep:
         self.n_steps.assign_add(1)
         return terms
 
-    def _train_generators(self, image, mask, rendered, rendered_mask, supervised, foreground_weights):
-        networks, weights, n = self._networks, self._weights, tf.shape(image)[0]
-        pairs = weights.supervised > 0 or weights.supervised_end > 0
-        same = weights.identity > 0
-        with tf.GradientTape() as tape:
-            # Translation, identity and rendered pairs share one pass of each generator.
-            logits, masks = self._to_mask(tf.concat([image] + [mask] * same + [rendered] * pairs, 0), training=True)
-            images = networks.mask_to_image(
-                tf.concat([mask] + [image] * same + [rendered_mask] * pairs, 0), training=True
-            )
-            fake_mask, fake_image = masks[:n], images[:n]
-            cycled_image = networks.mask_to_image(self._noised(fake_mask, weights.cycle_noise, 0), training=True)
-            cycled_mask = networks.image_to_mask(self._noised(fake_image, weights.cycle_noise, 1), training=True)
-            terms = {
-                "adversarial_mask": losses.least_squares_generator_loss(self._judge_mask(fake_mask, 2)),
-                "adversarial_image": losses.least_squares_generator_loss(self._judge_image(fake_image, 3)),
-                "cycle_image": losses.weighted_l1(image, cycled_image, weights.class_weights),
-                "cycle_mask": self._mask_l1(mask, cycled_mask, foreground_weights),
-            }
-            loss = weights.adversarial * (terms["adversarial_mask"] + terms["adversarial_image"]) + weights.cycle * (
-                terms["cycle_image"] + terms["cycle_mask"]
-            )
-            if same:
-                terms["identity_mask"] = self._mask_l1(mask, masks[n : 2 * n], foreground_weights)
-                terms["identity_image"] = losses.weighted_l1(image, images[n : 2 * n], weights.class_weights)
-                loss += weights.identity * (terms["identity_mask"] + terms["identity_image"])
-            if pairs:
-                terms["supervised"] = paired_loss(
-                    rendered_mask, logits[-n:], masks[-n:], rendered, images[-n:], foreground_weights
-                )
-                loss += supervised * terms["supervised"]
-            scaled_loss = self.generator_optimizer.scale_loss(loss)
-        variables = networks.generator_variables
-        self.generator_optimizer.apply(tape.gradient(scaled_loss, variables), variables)
-        return terms, fake_mask, fake_image
+    def _train_generators(self, *batch):
+        return self._descend("generator_optimizer", lambda: self._generators_loss(*batch))
 
     def _train_critics(self, image, mask, fake_mask, fake_image):
-        networks = self._networks
         fake_mask, fake_image = self.mask_pool.exchange(fake_mask), self.image_pool.exchange(fake_image)
-        with tf.GradientTape() as tape:
+
+        def critics_loss():
             loss = losses.least_squares_critic_loss(
                 self._judge_mask(mask, 4), self._judge_mask(fake_mask, 5)
             ) + losses.least_squares_critic_loss(self._judge_image(image, 6), self._judge_image(fake_image, 7))
-            scaled_loss = self.critic_optimizer.scale_loss(loss)
-        variables = networks.critic_variables
-        self.critic_optimizer.apply(tape.gradient(scaled_loss, variables), variables)
-        return loss
+            return loss, loss
+
+        return self._descend("critic_optimizer", critics_loss)
+
+    def _descend(self, name: str, loss_of: Callable[[], tuple]):
+        """Update an optimiser's variables by the gradient of the loss computed first; return what else is computed."""
+        optimizer, variables = self.optimizers[name], self._trained[name]
+        with tf.GradientTape() as tape:
+            loss, found = loss_of()
+            scaled_loss = optimizer.scale_loss(loss)
+        optimizer.apply(tape.gradient(scaled_loss, variables), variables)
+        return found
+
+    def _generators_loss(self, image, mask, rendered, rendered_mask, supervised, foreground_weights):
+        """Return the loss, and (its terms by name, the fake mask, the fake image)."""
+        networks, weights, n = self._networks, self._weights, tf.shape(image)[0]
+        pairs = weights.supervised > 0 or weights.supervised_end > 0
+        same = weights.identity > 0
+        # Translation, identity and rendered pairs share one pass of each generator.
+        logits, masks = self._to_mask(tf.concat([image] + [mask] * same + [rendered] * pairs, 0), training=True)
+        images = networks.mask_to_image(tf.concat([mask] + [image] * same + [rendered_mask] * pairs, 0), training=True)
+        fake_mask, fake_image = masks[:n], images[:n]
+        cycled_image = networks.mask_to_image(self._noised(fake_mask, weights.cycle_noise, 0), training=True)
+        cycled_mask = networks.image_to_mask(self._noised(fake_image, weights.cycle_noise, 1), training=True)
+        terms = {
+            "adversarial_mask": losses.least_squares_generator_loss(self._judge_mask(fake_mask, 2)),
+            "adversarial_image": losses.least_squares_generator_loss(self._judge_image(fake_image, 3)),
+            "cycle_image": losses.weighted_l1(image, cycled_image, weights.class_weights),
+            "cycle_mask": self._mask_l1(mask, cycled_mask, foreground_weights),
+        }
+        loss = weights.adversarial * (terms["adversarial_mask"] + terms["adversarial_image"]) + weights.cycle * (
+            terms["cycle_image"] + terms["cycle_mask"]
+        )
+        if same:
+            terms["identity_mask"] = self._mask_l1(mask, masks[n : 2 * n], foreground_weights)
+            terms["identity_image"] = losses.weighted_l1(image, images[n : 2 * n], weights.class_weights)
+            loss += weights.identity * (terms["identity_mask"] + terms["identity_image"])
+        if pairs:
+            terms["supervised"] = paired_loss(
+                rendered_mask, logits[-n:], masks[-n:], rendered, images[-n:], foreground_weights
+            )
+            loss += supervised * terms["supervised"]
+        return loss, (terms, fake_mask, fake_image)
 
     def _mask_l1(self, target, output, foreground_weights):
         return losses.balanced_l1(target, output, self._weights.class_weights, foreground_weights)

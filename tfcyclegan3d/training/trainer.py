@@ -18,6 +18,7 @@ from tfcyclegan3d.training import previews
 from tfcyclegan3d.training.averaging import WeightAverage
 from tfcyclegan3d.training.candidates import RAW, Candidates, compiled
 from tfcyclegan3d.training.checkpoints import read_arrays
+from tfcyclegan3d.training.composites import SeparateStep
 from tfcyclegan3d.training.cyclegan import CycleGANStep
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.networks import build_networks
@@ -51,7 +52,8 @@ class CycleGANTrainer:
         self._average = WeightAverage(self.networks.generator_variables, momentum) if momentum > 0 else None
         training, weights = config.training, config.losses
         self._start = StartStep(self.networks, training.start_learning_rate, self.policy, self._average)
-        self._gan = CycleGANStep(self.networks, weights, training, self.policy, config.seed, self._average)
+        gan_step = SeparateStep if training.generator_update == "separate" else CycleGANStep
+        self._gan = gan_step(self.networks, weights, training, self.policy, config.seed, self._average)
         self._prepared = prepared
         # Of the masks drawn after the start, for each kind of group; 0 before that.
         n_kinds = len(prepared.prior.groups()) if prepared.prior is not None else 1
@@ -118,8 +120,7 @@ class CycleGANTrainer:
             return self._start(*self._next("rendered", index), self._foreground_weights(progress))
         share = (progress - start) / (1 - start) if start < 1 else 1.0
         rate *= constant_then_linear(share, decay_from=training.decay_from, final=training.final_rate)
-        self._gan.generator_optimizer.learning_rate.assign(training.generator_learning_rate * rate)
-        self._gan.critic_optimizer.learning_rate.assign(training.critic_learning_rate * rate)
+        self._gan.set_learning_rates(training.generator_learning_rate * rate, training.critic_learning_rate * rate)
         if self._redraws_masks and not np.any(self._fills):
             self._redraw_masks()
         (image,), (mask,) = self._next("images", index), self._next("masks", index)
@@ -136,8 +137,7 @@ class CycleGANTrainer:
             "mask_critic": self.networks.mask_critic.variables,
             "image_critic": self.networks.image_critic.variables,
             "start_optimizer": self._start.optimizer.variables,
-            "generator_optimizer": self._gan.generator_optimizer.variables,
-            "critic_optimizer": self._gan.critic_optimizer.variables,
+            **{name: optimizer.variables for name, optimizer in self._gan.optimizers.items()},
             "pools": [
                 self._gan.mask_pool.kept,
                 self._gan.mask_pool.n_seen,
