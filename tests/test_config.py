@@ -24,7 +24,7 @@ SECTIONS = ("preprocessing", "synthesis", "model", "losses", "training", "infere
 CHANGED = {
     "seed": 7,
     "classes": ["golgi", "nuclei", "off"],
-    "preprocessing.percentiles": [0.5, 99.9],
+    "preprocessing.percentiles": [[0.5, 99.9], [95, 98], [1e-5, 100]],
     "preprocessing.downsampling": [1, 2, 3],
     "synthesis.prior": NUCLEI_AND_GOLGI.to_dict(),
     "synthesis.diameters": {"nuclei": 12.5, "golgi": "3um"},
@@ -174,6 +174,14 @@ def test_replace_does_not_overwrite_a_whole_section(section):
         ("losses.identity=0", 0.0),
         ("losses.class_weights=3.5,1", (3.5, 1.0)),
         ("preprocessing.percentiles=1,99.8", (1.0, 99.8)),
+        ("preprocessing.percentiles=[[95, 99.8], [95, 98]]", ((95.0, 99.8), (95.0, 98.0))),
+        ("preprocessing.percentiles=[[95, 98]]", ((95.0, 98.0),)),
+        ("preprocessing.percentiles=null", None),
+        ("model.residual=concatenate", "concatenate"),
+        ("model.output_normalization=instance", "instance"),
+        ("training.generator_update=separate", "separate"),
+        ("training.augmentation=false", False),
+        ("inference.merge=maximum", "maximum"),
     ],
 )
 def test_the_fixed_names_can_be_set_in_every_preset(assignment, expected):
@@ -291,9 +299,10 @@ NOT_OF_TYPE = {
 
 def kinds():
     """Every field with what a value of it must be, told from the presets' own values, and whether it may be empty."""
-    choices = {"model.normalization", "model.critic_normalization", "training.mixed_precision"}
-    tuples = {"preprocessing.percentiles", "training.patch_shape", "inference.tile_shape"}
-    optional_tuples = {"preprocessing.downsampling", "synthesis.maximum_shape"}
+    choices = {"model.normalization", "model.critic_normalization", "training.mixed_precision", "inference.merge"}
+    choices |= {"model.residual", "model.output_normalization", "training.generator_update"}
+    tuples = {"training.patch_shape", "inference.tile_shape"}
+    optional_tuples = {"preprocessing.percentiles", "preprocessing.downsampling", "synthesis.maximum_shape"}
     optional = {"training.max_minutes": "a number", "synthesis.prior": "keys and values"}
     optional |= {"synthesis.diameters": "keys and values"}
     free_lists = {"classes", "losses.class_weights", "losses.foreground_weights"}
@@ -349,6 +358,7 @@ def test_a_text_that_is_no_list_is_refused_rather_than_a_crash(value):
     ("key", "outside", "limits"),
     [
         ("preprocessing.percentiles", [[-1, 50], [98, 95], [95, 95], [95, 101], ["nan", 98]], [[0, 100]]),
+        ("preprocessing.percentiles", [[[95, 98], [98, 95]], [[95, 98], 98], [[95]], [[95, 98, 99]]], [[[0, 100]] * 3]),
         ("preprocessing.downsampling", [[0, 1, 1], [1, -2, 1]], [[1, 1, 1]]),
         ("preprocessing.working_diameter", [0, -8, "nan"], [0.5]),
         ("synthesis.n_masks", [0, -3], [1]),
@@ -436,18 +446,20 @@ def test_the_papers_preset_holds_the_papers_numbers():
     assert (paper.synthesis.n_masks, paper.synthesis.maximum_shape) == (3, None)
     # The paper, section III.B: stretching between the 95th and the 98th percentile.
     assert paper.preprocessing.percentiles == (95.0, 98.0)
-    # The CycleGAN paper, which the paper follows for its loss: section 4 and appendix 7.1.
+    # The CycleGAN paper, which the paper follows for its networks and loss: section 4 and appendix 7.
     assert (paper.losses.adversarial, paper.losses.cycle, paper.losses.identity) == (1.0, 10.0, 5.0)
-    assert paper.training.pool_size == 50
-    assert paper.training.batch_size == 1
-    assert paper.training.generator_learning_rate == paper.training.critic_learning_rate == 2e-4
-    assert paper.training.beta_1 == 0.5
-    assert (paper.training.decay_from, paper.training.final_rate) == (0.5, 0.0)
+    assert (paper.model.residual, paper.model.output_normalization) == ("add", "none")
+    assert paper.training.generator_update == "joint"
     # The paper's published code, where its text is silent.
+    assert paper.training.pool_size == 50
+    assert paper.training.batch_size == 2
+    assert (paper.training.generator_learning_rate, paper.training.critic_learning_rate) == (5e-4, 1e-4)
+    assert (paper.training.beta_1, paper.training.final_rate, paper.training.augmentation) == (0.5, 1.0, False)
     assert (paper.model.filters, paper.model.blocks, paper.model.end_kernel) == (32, 9, 7)
     assert (paper.model.critic_filters, paper.model.critic_levels) == (64, 4)
     assert paper.model.normalization == paper.model.critic_normalization == "instance"
     assert (paper.training.epochs, paper.training.steps_per_epoch) == (100, 216)
+    assert (paper.inference.overlap, paper.inference.threshold, paper.inference.merge) == (16, 0.5, "maximum")
     # Nothing the paper does not have.
     assert paper.losses.foreground_weights == (1.0,)
     assert paper.losses.supervised == paper.losses.supervised_end == paper.training.start_fraction == 0
@@ -468,10 +480,40 @@ def test_golgi_weighs_what_the_paper_says_wherever_it_stands(classes, expected, 
     prepared = prepare([image], [mask], presets.paper().replace({"classes": list(classes)}))
     assert prepared.config.losses.class_weights == expected
     assert prepared.config.losses.foreground_weights == (1.0,) * len(classes)
+    assert prepared.config.preprocessing.percentiles == (95.0, 98.0)
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    # The published code: 95 and 99.8 for Golgi, 95 and 98 for nuclei.
+    [
+        (("golgi", "nuclei"), ((95, 99.8), (95, 98))),
+        (("nuclei", "golgi"), ((95, 98), (95, 99.8))),
+        (("nuclei",), ((95, 98),)),
+    ],
+)
+def test_the_authors_stretch_golgi_further_wherever_it_stands(classes, expected):
+    rng = np.random.default_rng(0)
+    image = Volume(rng.random((8, 8, 8, len(classes))).astype(np.float32))
+    mask = Volume(rng.random(image.array.shape) > 0.5)
+    prepared = prepare([image], [mask], presets.authors().replace({"classes": list(classes)}))
+    assert prepared.config.preprocessing.percentiles == expected
+    for k, pair in enumerate(expected):
+        low, high = np.percentile(image.array[..., k], pair)
+        wanted = np.clip((image.array[..., k] - low) / (high - low), 0, 1) * 2 - 1
+        np.testing.assert_allclose(prepared.images[0][..., k], wanted, atol=1e-5)
+
+
+def test_percentiles_for_another_number_of_classes_are_an_error_that_names_the_classes():
+    image = Volume(np.random.default_rng(0).random((8, 8, 8, 2)))
+    changed = presets.paper().replace({"preprocessing.percentiles": [[95, 98]] * 3})
+    with pytest.raises(errors.ConfigError, match=r"preprocessing\.percentiles: received \[\[95.*") as caught:
+        prepare([image], [image > 0.5], changed)
+    assert "golgi, nuclei" in caught.value.remedy
 
 
 def test_presets_are_found_by_their_names_and_say_which_they_are():
-    assert {"fast", "paper"} <= set(presets.PRESETS)
+    assert {"fast", "paper", "authors"} <= set(presets.PRESETS)
     for name, preset in presets.PRESETS.items():
         assert presets.by_name(name) == preset()
         assert preset().preset == name

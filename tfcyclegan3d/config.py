@@ -239,14 +239,14 @@ class TrainingConfig:
     epochs: int = 100
     steps_per_epoch: int = 216
     max_minutes: float | None = None
-    batch_size: int = 1
+    batch_size: int = 2
     patch_shape: Triple = (64, 64, 64)
+    augmentation: bool = True
     mixed_precision: Literal["auto", "off", "bfloat16", "float16"] = "auto"
     start_fraction: float = 0.0
     start_learning_rate: float = 5e-4
-    augmentation: bool = True
-    generator_learning_rate: float = 2e-4
-    critic_learning_rate: float = 2e-4
+    generator_learning_rate: float = 5e-4
+    critic_learning_rate: float = 1e-4
     beta_1: float = 0.5
     decay_from: float = 0.5
     final_rate: float = 1.0
@@ -360,20 +360,20 @@ class InferenceConfig:
         Z, Y, X of a tile, in the voxels the networks see; multiples of 4.
     overlap : int
         Voxels two tiles share along each axis.
+    merge : {"mean", "maximum"}
+        What a voxel takes where tiles overlap: the mean of their probabilities, each the less the nearer a face of its
+        tile, or the highest, which segments what any tile does.
     threshold : float
         Probability above which a voxel belongs to an object.
     """
 
-    merge : {"mean", "maximum"}
-        What a voxel takes where tiles overlap: the mean of their probabilities, each the less the nearer a face of its
-        tile, or the highest, which segments what any tile does.
     tile_shape: Triple = (64, 64, 64)
     overlap: int = 16
+    merge: Literal["mean", "maximum"] = "mean"
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-    merge: Literal["mean", "maximum"] = "mean"
         require(
             all(side >= 8 and side % 4 == 0 for side in self.tile_shape),
             "inference.tile_shape",

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--prior", type=Path, metavar="FILE", help="what to draw, as 'synthesize' writes it (prior.yaml)")
     add_reading_arguments(data)
     how = parser.add_argument_group("training")
-    how.add_argument("--preset", metavar="NAME", help="fast or paper (fast if not given)")
+    how.add_argument("--preset", metavar="NAME", help="fast, paper or authors (fast if not given)")
     how.add_argument(
         "--config", type=Path, metavar="FILE", help="settings, as an earlier run wrote them (YAML or JSON)"
     )

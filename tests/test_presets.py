@@ -1,0 +1,58 @@
+"""The table of presets says what the presets are."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tfcyclegan3d import presets
+from tfcyclegan3d.training.networks import generator_of
+
+DOCS = Path(__file__).parents[1] / "docs" / "presets.md"
+SECTIONS = ("preprocessing", "synthesis", "model", "losses", "training", "inference")
+COLUMNS = ("paper", "authors", "fast")
+
+
+def table():
+    """The cells of each row of the table by the setting's name; a row that is none of a setting is left out."""
+    rows = [[cell.strip() for cell in line.strip("| \n").split(" | ")] for line in DOCS.read_text().splitlines()]
+    named = [(re.fullmatch(r"`([a-z_0-9.]+)`", row[0]), row) for row in rows if len(row) > 1]
+    found = [(match[1], row[1:]) for match, row in named if match]
+    assert len(dict(found)) == len(found), "a setting stands in the table twice"
+    return dict(found)
+
+
+def settings_of(preset):
+    document = presets.by_name(preset).to_dict()
+    nested = {f"{section}.{key}": value for section in SECTIONS for key, value in document.pop(section).items()}
+    return {key: value for key, value in document.items() if key != "preset"} | nested
+
+
+def test_the_table_has_a_column_for_every_preset_and_a_row_for_every_setting():
+    assert set(COLUMNS) == set(presets.PRESETS)
+    assert re.search(r"^\| setting \| `paper` \| `authors` \| \| `fast` \|", DOCS.read_text(), re.MULTILINE)
+    assert set(table()) == set(settings_of("paper"))
+
+
+@pytest.mark.parametrize(("column", "preset"), [(0, "paper"), (1, "authors"), (3, "fast")])
+def test_the_table_holds_the_values_of_the_presets(column, preset):
+    written = {key: json.loads(cells[column].strip("`")) for key, cells in table().items()}
+    assert written == settings_of(preset)
+
+
+def test_the_table_marks_where_the_published_code_and_the_paper_differ_and_says_where_each_value_is_from():
+    paper, authors = settings_of("paper"), settings_of("authors")
+    marked = {key for key, cells in table().items() if cells[2] == "≠"}
+    assert marked == {key for key, value in paper.items() if value != authors[key]}
+    assert marked >= {"model.residual", "model.output_normalization", "training.generator_update"}
+    assert all(len(cells) == 6 and cells[4] and cells[5] for cells in table().values())
+
+
+@pytest.mark.parametrize(("preset", "n_parameters"), [("paper", 8_567_362), ("authors", 26_483_270)])
+def test_the_presets_generators_are_as_large_as_the_table_says(preset, n_parameters):
+    model = generator_of(presets.by_name(preset).model, 2, "float32", 0, "image_to_mask")
+    assert model.count_params() == n_parameters
+    assert f"{n_parameters / 1e6:.1f} million" in DOCS.read_text()
