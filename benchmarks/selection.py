@@ -104,7 +104,7 @@ class Scorer:
             path = checkpoint_of(self._run / "checkpoints", epoch)
             load_checkpoint(path, self._trainer.state() | self._stored.variables())
             self._trainer.restored()
-            _, predicted = self._trainer.look()
+            predicted = self._trainer.predictions()
             used = own.selection.consider(epoch, predicted, sound=True)
             for which, masks in predicted.items():
                 scores = {USED: used[which], **self._scores(which, masks)}
@@ -134,7 +134,7 @@ class Scorer:
         to_mask, to_image = self._trainer.candidates.forwards(which)
         probes, own = self._trainer.probes, masks > 0
         ways = self._disturbances()
-        again = {name: undo(one_by_one(to_mask, do(probes.images))) > 0 for name, (do, undo) in ways.items()}
+        again = {name: undo(one_by_one(to_mask, do(probes.images[:2]))) > 0 for name, (do, undo) in ways.items()}
         some = probes.masks[:2]
         noised = np.clip(one_by_one(to_image, some) + 0.2 * self._noise[:2], -1, 1)
         drawn = probes.masks > 0
@@ -145,7 +145,7 @@ class Scorer:
             "object count like the masks": -_log_factor(_object_count(own), _object_count(drawn)),
         }
         return {
-            **{f"agreement under {name}": agreement(own, mask) for name, mask in again.items()},
+            **{f"agreement under {name}": agreement(own[:2], mask) for name, mask in again.items()},
             "round trip mask, noised image, mask": agreement(some > 0, one_by_one(to_mask, noised) > 0),
             "rendered masks not trained on": self._rendered(to_mask),
             **statistics,
@@ -163,7 +163,7 @@ class Scorer:
                 lambda batch: np.roll(batch, shift, (1, 2, 3)),
                 lambda batch: np.roll(batch, [-one for one in shift], (1, 2, 3)),
             ),
-            "noise": (lambda batch: np.clip(batch + 0.2 * self._noise, -1, 1), same),
+            "noise": (lambda batch: np.clip(batch + 0.2 * self._noise[:2], -1, 1), same),
             "intensity": (lambda batch: 2 * ((batch + 1) / 2) ** np.float32(0.8) - 1, same),
         }
 

@@ -100,7 +100,7 @@ class ToyTrainer:
             for name in ("image_to_mask", "mask_to_image")
         )
 
-    def step(self, index, progress):
+    def step(self, index, progress, rate):
         if index == 3:
             self.notes.append("masks are drawn anew")
         self._value.assign(tf.sin(3 * self._value) + index / 7 + progress)
@@ -205,7 +205,7 @@ def test_a_run_that_dies_before_any_of_its_writes_ends_as_if_it_had_not(toy, pat
     def interrupting(self, index, progress):
         if index == 4:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(self, index, progress)
+        return real(self, index, progress, rate)
 
     monkeypatch.setattr(ToyTrainer, "step", interrupting)
     with moments_of(broken) as before_the_interruption:
@@ -270,9 +270,9 @@ from tfcyclegan3d.training.trainer import CycleGANTrainer
 
 real = CycleGANTrainer.step
 
-def step(self, index, progress):
+def step(self, index, progress, rate):
     print(index, flush=True)
-    return real(self, index, progress)
+    return real(self, index, progress, rate)
 
 CycleGANTrainer.step = step
 stack, config, output, resume = sys.argv[1:]

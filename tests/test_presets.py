@@ -12,7 +12,6 @@ from tfcyclegan3d import presets
 from tfcyclegan3d.training.networks import generator_of
 
 DOCS = Path(__file__).parents[1] / "docs" / "presets.md"
-SECTIONS = ("preprocessing", "synthesis", "model", "losses", "training", "inference")
 COLUMNS = ("paper", "authors", "fast")
 
 
@@ -26,9 +25,16 @@ def table():
 
 
 def settings_of(preset):
+    """Every setting of a preset by its dotted name."""
+
+    def flat(document, prefix=""):
+        for key, value in document.items():
+            nested = isinstance(value, dict)
+            yield from flat(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)]
+
     document = presets.by_name(preset).to_dict()
-    nested = {f"{section}.{key}": value for section in SECTIONS for key, value in document.pop(section).items()}
-    return {key: value for key, value in document.items() if key != "preset"} | nested
+    del document["preset"]
+    return dict(flat(document))
 
 
 def test_the_table_has_a_column_for_every_preset_and_a_row_for_every_setting():

@@ -17,7 +17,9 @@ from tests.tiny import TINY
 from tfcyclegan3d import progress
 from tfcyclegan3d.progress import progress_bar
 from tfcyclegan3d.training import loop
+from tfcyclegan3d.training.course import Clock, Course
 from tfcyclegan3d.training.pace import Pace, step_message
+from tfcyclegan3d.training.watch import Watch
 
 GAN = {"adversarial_mask": 0.5, "adversarial_image": 0.5, "cycle_mask": 1.25, "cycle_image": 10.5, "critics": 0.25}
 EVERY_LOSS = GAN | {"identity_mask": 0.123456, "identity_image": 0.2, "supervised": 1.23456}
@@ -229,7 +231,7 @@ class Trainer:
     def __init__(self, config, seconds):
         self.config, self._seconds = config, seconds
 
-    def step(self, index, progress):
+    def step(self, index, progress, rate):
         self._seconds[0] += 6
         return {"supervised": 0.5} if index < 3 else GAN
 
@@ -240,7 +242,8 @@ def test_the_share_done_rises_to_the_whole_by_steps_or_by_the_clock(monkeypatch,
     seconds, calls = [0.0], []
     monkeypatch.setattr(loop.time, "monotonic", lambda: seconds[0])
     trainer = Trainer(config, seconds)
-    loop._train_epoch(trainer, loop.Clock(), 0.0, Pace(), lambda *call: calls.append(call), lambda: False)
+    course = Course(Clock(), Watch(config.monitors), None)
+    loop._train_epoch(trainer, course, 0.0, Pace(), lambda *call: calls.append(call), lambda: False)
     shares = [done / total for done, total, *_ in calls]
     assert len(calls) == n_steps
     assert shares == sorted(shares)

@@ -23,9 +23,9 @@ from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.training import previews
 from tfcyclegan3d.training.averaging import WeightAverage
 from tfcyclegan3d.training.checkpoints import checkpoint_of, latest_checkpoint, load_checkpoint, save_checkpoint
+from tfcyclegan3d.training.course import Clock
 from tfcyclegan3d.training.cyclegan import CycleGANStep
 from tfcyclegan3d.training.image_pool import ImagePool
-from tfcyclegan3d.training.loop import Clock
 from tfcyclegan3d.training.networks import build_networks
 from tfcyclegan3d.training.preparation import prepare, voxel_aspect
 from tfcyclegan3d.training.schedules import constant_then_linear, linear

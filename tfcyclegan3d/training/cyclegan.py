@@ -79,6 +79,12 @@ class CycleGANStep:
         for name, optimizer in self.optimizers.items():
             optimizer.learning_rate.assign(critics if "critic" in name else generators)
 
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """The rates of the last step, of ``"generators"`` and ``"critics"``."""
+        rates = {name: float(optimizer.learning_rate) for name, optimizer in self.optimizers.items()}
+        return {"critics" if "critic" in name else "generators": rate for name, rate in rates.items()}
+
     @tf.function
     def __call__(
         self,

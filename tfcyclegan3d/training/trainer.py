@@ -88,8 +88,7 @@ class CycleGANTrainer:
         """The rates of the last step; critics have none before the adversarial part."""
         if int(self._gan.n_steps) == 0:
             return {"learning_rate_generators": float(self._start.optimizer.learning_rate)}
-        optimizers = {"generators": self._gan.generator_optimizer, "critics": self._gan.critic_optimizer}
-        return {f"learning_rate_{name}": float(one.learning_rate) for name, one in optimizers.items()}
+        return {f"learning_rate_{name}": rate for name, rate in self._gan.learning_rates.items()}
 
     @property
     def notes(self) -> list[str]:
@@ -158,12 +157,15 @@ class CycleGANTrainer:
         redrawn = np.any(self._fills)
         self._set_masks(self._prepared.redrawn(self._fills_by_kind) if redrawn else self._prepared.objects)
 
+    def predictions(self) -> dict[str, np.ndarray]:
+        """Return the masks (NZYXC in [-1, 1]) that each candidate, as it is now, makes of the probes' images."""
+        return {
+            which: one_by_one(self.candidates.forwards(which)[0], self.probes.images) for which in self.candidates.names
+        }
+
     def look(self) -> tuple[Observation, dict[str, np.ndarray]]:
         """Return what the networks make of the probes as they are now, and each candidate's masks of them."""
-        predicted = {}
-        for which in self.candidates.names:
-            to_mask, _ = self.candidates.forwards(which)
-            predicted[which] = one_by_one(to_mask, self.probes.images)
+        predicted = self.predictions()
         seen = observe(self.probes, *self.candidates.forwards(RAW), *self.candidates.critics, predicted[RAW])
         return seen, predicted
 
