@@ -55,7 +55,7 @@ def undisturbed(folder: Path) -> tuple[float, float]:
         time.sleep(0.05)
     first = time.monotonic() - begun
     if process.wait() != 0:
-        raise SystemExit("the undisturbed training failed")
+        raise SystemExit(f"the undisturbed training failed with status {process.returncode}")
     return first, time.monotonic() - begun
 
 

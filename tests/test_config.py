@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfcyclegan3d import config, errors, presets
-from tfcyclegan3d.config import Config, parse_assignments
+from tfcyclegan3d.config import Config, MonitorConfig, parse_assignments
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI
 from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.volumes import Volume
 
-SECTIONS = ("preprocessing", "synthesis", "model", "losses", "training", "inference")
+SECTIONS = ("preprocessing", "synthesis", "model", "losses", "training", "monitors", "inference")
 # A value other than any preset's for every kind of field, among them those that YAML is known to misread.
 CHANGED = {
     "seed": 7,
@@ -39,13 +39,16 @@ CHANGED = {
 }
 
 
-def leaves(document):
+MONITORS = [key for key, value in Config().monitors.__dict__.items() if isinstance(value, MonitorConfig)]
+
+
+def leaves(document, prefix=""):
     """Every dotted key of a configuration with its value."""
     for key, value in document.items():
-        if key in SECTIONS:
-            yield from ((f"{key}.{inner}", held) for inner, held in value.items())
+        if key in SECTIONS or (prefix == "monitors." and key in MONITORS):
+            yield from leaves(value, f"{prefix}{key}.")
         else:
-            yield key, value
+            yield f"{prefix}{key}", value
 
 
 # --- round trips
@@ -300,6 +303,7 @@ NOT_OF_TYPE = {
 def kinds():
     """Every field with what a value of it must be, told from the presets' own values, and whether it may be empty."""
     choices = {"model.normalization", "model.critic_normalization", "training.mixed_precision", "inference.merge"}
+    choices |= {"monitors.divergence", *(f"monitors.{name}.consequence" for name in MONITORS)}
     choices |= {"model.residual", "model.output_normalization", "training.generator_update"}
     tuples = {"training.patch_shape", "inference.tile_shape"}
     optional_tuples = {"preprocessing.percentiles", "preprocessing.downsampling", "synthesis.maximum_shape"}

@@ -24,7 +24,9 @@ import tfcyclegan3d as tc
 from tests.tiny import TINY
 from tfcyclegan3d.training import report
 from tfcyclegan3d.training import run as running
+from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.preparation import prepare
+from tfcyclegan3d.training.probes import Probes, observe
 from tfcyclegan3d.training.run_folder import RunFolder
 from tfcyclegan3d.training.trainer import CycleGANTrainer
 from tfcyclegan3d.volumes import write_volume
@@ -33,7 +35,7 @@ CONFIG = TINY.replace(
     {
         "preprocessing.downsampling": [1, 2, 2],
         "training.epochs": 2,
-        "training.steps_per_epoch": 3,
+        "training.steps_per_epoch": 2,
         "training.keep_checkpoints": 1,
     }
 )
@@ -53,9 +55,9 @@ def weights_of(run_path):
 
 
 def rows_of(run_path):
-    """The rows of the log without their minutes, which no two runs share."""
+    """The rows of the log without their times, which no two runs share."""
     with (run_path / "metrics.csv").open(newline="") as file:
-        return [{name: value for name, value in row.items() if name != "minutes"} for row in csv.DictReader(file)]
+        return [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
 
 
 def variables_of(run_path, epoch):
@@ -85,10 +87,15 @@ def assert_ended_alike(one, other, epoch):
 # ---- at each write in turn
 
 
+TIMES = ("minutes", "seconds_per_step")
+WATCHED = [*(f"monitors/{name}" for name in MONITORS), "scores/raw"]
+
+
 class ToyTrainer:
     """A trainer whose step is arithmetic: what it gives depends on its number and on every step before."""
 
     loss_names = ("cycle_mask", "cycle_image", "critics")
+    columns = (*loss_names, "learning_rate_generators", *WATCHED)
     policy = "float32"
     recall = CycleGANTrainer.recall
 
@@ -99,9 +106,11 @@ class ToyTrainer:
             keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)], name=name)
             for name in ("image_to_mask", "mask_to_image")
         )
+        drawn = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4, 4, 4, 2)).astype(np.float32)
+        self.probes = Probes(*drawn)
 
     def step(self, index, progress, rate):
-        if index == 3:
+        if index == 2:
             self.notes.append("masks are drawn anew")
         self._value.assign(tf.sin(3 * self._value) + index / 7 + progress)
         return dict.fromkeys(self.loss_names, abs(float(self._value)) / 3)
@@ -112,16 +121,31 @@ class ToyTrainer:
     def restored(self):
         pass
 
-    def exported(self):
+    @property
+    def learning_rates(self):
+        return {"learning_rate_generators": abs(float(self._value))}
+
+    def look(self):
+        predicted = np.clip(self.probes.images + np.float32(0.3 * self._value.numpy()), -1, 1)
+        return observe(self.probes, *[lambda batch: batch] * 4, predicted), {"raw": predicted}
+
+    def look_at(self, *networks):
+        return self.look()[0]
+
+    def present_networks(self):
+        return self._filled(self._value.numpy())
+
+    def stored_networks(self, checkpoint, which):
+        with np.load(checkpoint) as file:
+            return self._filled(file["value/0000"])
+
+    def _filled(self, value):
         for k, network in enumerate(self._networks):
-            network.set_weights([np.full((1, 1), self._value.numpy() + k), np.zeros(1)])
+            network.set_weights([np.full((1, 1), value + k), np.zeros(1)])
         return self._networks
 
     def preview(self, footer):
         return Figure((0.5, 0.5))
-
-    def predicted_fractions(self):
-        return np.full((1, 2), 0.5)
 
 
 @pytest.fixture
@@ -137,7 +161,7 @@ def toy(monkeypatch):
 
     monkeypatch.setattr(running, "CycleGANTrainer", ToyTrainer)
     monkeypatch.setattr(running, "prepare", prepare_once)
-    monkeypatch.setattr(report, "_loss_figure", lambda rows: Figure((0.5, 0.5)))
+    monkeypatch.setattr(report, "curves", lambda *_, **__: Figure((0.5, 0.5)))
 
 
 watching = []  # An audit hook stays for good: what it is to call, if anything.
@@ -202,8 +226,8 @@ def test_a_run_that_dies_before_any_of_its_writes_ends_as_if_it_had_not(toy, pat
     whole = tc.train([path], None, CONFIG, tmp_path / "whole", progress=False).path
     real, broken = ToyTrainer.step, tmp_path / "broken"
 
-    def interrupting(self, index, progress):
-        if index == 4:
+    def interrupting(self, index, progress, rate):
+        if index == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, index, progress, rate)
 
@@ -291,7 +315,7 @@ def test_a_run_killed_by_the_system_ends_as_if_it_had_not_bit_for_bit(path, tmp_
     CONFIG.save(tmp_path / "config.json")
     killed, rng = tmp_path / "killed", np.random.default_rng(3)
     # In the first epoch, of which nothing is kept, and in the second; then never.
-    moments = ((0, int(rng.integers(3)), "begin"), (0, 3 + int(rng.integers(2)), "resume"), (3, None, "resume"))
+    moments = ((0, int(rng.integers(2)), "begin"), (0, 2, "resume"), (2, None, "resume"))
     for first, last, how in moments:
         call = [sys.executable, "-c", CHILD, path, tmp_path / "config.json", killed, how]
         with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -299,7 +323,7 @@ def test_a_run_killed_by_the_system_ends_as_if_it_had_not_bit_for_bit(path, tmp_
             while (last is None or last not in steps) and (line := process.stdout.readline()):
                 steps.append(int(line))
             if last is not None:
-                time.sleep(rng.uniform(0, 0.3))
+                time.sleep(rng.uniform(0, 0.1))  # Less than a step takes.
                 process.kill()
         assert process.returncode == (0 if last is None else -signal.SIGKILL)
         assert steps[0] == first

@@ -31,6 +31,7 @@ from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.inference import predictor
 from tfcyclegan3d.training.course import Clock
 from tfcyclegan3d.training.monitors import MONITORS
+from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.report import write_report
 from tfcyclegan3d.training.report_figures import curves
 from tfcyclegan3d.training.run import Run, _cut_short
@@ -48,6 +49,7 @@ FILES = {
     *("config.json", "manifest.json", "metrics.csv", "logs", "previews", "checkpoints", "report.html"),
     *("image_to_mask.keras", "mask_to_image.keras"),
 }
+KINDS = ("averaged", "raw")
 WATCHED = [*(f"monitors/{name}" for name in MONITORS), "scores/averaged", "scores/raw"]
 RATES = ["learning_rate_generators", "learning_rate_critics"]
 LOSSES = ["adversarial_mask", "adversarial_image", "cycle_mask", "cycle_image", "supervised", "critics"]
@@ -429,14 +431,29 @@ def test_a_run_whose_folder_is_gone_still_has_a_representation(tmp_path):
     assert "finished" in repr(run)
 
 
-def test_the_saved_networks_are_the_averages_of_the_last_checkpoint(whole):
-    state = checkpoint_of(whole.path, 2)
-    averages = [state[f"average/{k:04d}"] for k in range(sum(name.startswith("average/") for name in state) - 1)]
+def test_the_saved_networks_are_those_of_the_epoch_chosen(whole):
+    chosen = manifest_of(whole.path)["selected"]
+    scores = {(int(row["epoch"]), which): row[f"scores/{which}"] for row in rows_of(whole.path) for which in KINDS}
+    assert (chosen["epoch"], chosen["which"]) in scores
+    state = checkpoint_of(whole.path, chosen["epoch"])
+    names = ["image_to_mask", "mask_to_image"] if chosen["which"] == "raw" else ["average"]
+    wanted = [state[name] for group in names for name in sorted(state) if name.startswith(f"{group}/")]
     saved = weights_of(whole.path)
-    assert len(saved) == len(averages)
-    for weight, average in zip(saved, averages, strict=True):
-        np.testing.assert_array_equal(weight, average)
-    assert any((state[f"image_to_mask/{k:04d}"] != saved[k]).any() for k in range(4))
+    for weight, stored in zip(saved, wanted, strict=chosen["which"] == "raw"):
+        np.testing.assert_array_equal(weight, stored)
+
+
+def test_either_kind_of_weights_can_be_taken_from_a_checkpoint(whole, path):
+    trainer = CycleGANTrainer(prepare([read_volume(path)], None, whole.config))
+    state = checkpoint_of(whole.path, 2)
+    file = whole.path / "checkpoints" / "epoch_0002.npz"
+    raw = [state[name] for group in ("image_to_mask", "mask_to_image") for name in sorted(state) if group in name[:13]]
+    averaged = [state[name] for name in sorted(state) if name.startswith("average/")][:-1]
+    for which, wanted in (("raw", raw), ("averaged", averaged)):
+        found = [weight for network in trainer.stored_networks(file, which) for weight in network.get_weights()]
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert any((one != other).any() for one, other in zip(raw, averaged, strict=True))
 
 
 # ---- repeating

@@ -298,11 +298,6 @@ class MonitorConfig:
     consequence: Literal["warn", "stop", "rollback"] = "warn"
     patience: int = 2
 
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        require(math.isfinite(self.threshold), "monitors threshold", self.threshold, "give a finite number")
-        require(self.patience >= 1, "monitors patience", self.patience, "give at least 1")
-
 
 @dataclass(frozen=True)
 class MonitorsConfig:
@@ -340,6 +335,11 @@ class MonitorsConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        for name, monitor in vars(self).items():
+            if isinstance(monitor, MonitorConfig):
+                key, threshold, patience = f"monitors.{name}", monitor.threshold, monitor.patience
+                require(math.isfinite(threshold), f"{key}.threshold", threshold, "give a finite number")
+                require(patience >= 1, f"{key}.patience", patience, "give at least 1")
         require(0 <= self.grace <= 1, "monitors.grace", self.grace, "give 0 to 1")
         require(0 < self.rollback_rate <= 1, "monitors.rollback_rate", self.rollback_rate, "give more than 0, up to 1")
         require(self.max_rollbacks >= 0, "monitors.max_rollbacks", self.max_rollbacks, "give 0 or more")

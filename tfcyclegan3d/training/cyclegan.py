@@ -82,7 +82,7 @@ class CycleGANStep:
     @property
     def learning_rates(self) -> dict[str, float]:
         """The rates of the last step, of ``"generators"`` and ``"critics"``."""
-        rates = {name: float(optimizer.learning_rate) for name, optimizer in self.optimizers.items()}
+        rates = {name: rate_of(optimizer) for name, optimizer in self.optimizers.items()}
         return {"critics" if "critic" in name else "generators": rate for name, rate in rates.items()}
 
     @tf.function
@@ -179,3 +179,8 @@ class CycleGANStep:
             return tensor
         seed = tf.stack([tf.constant(self._seed * 8 + stream, tf.int64), self.n_steps])
         return tensor + deviation * tf.random.stateless_normal(tf.shape(tensor), seed=seed)
+
+
+def rate_of(optimizer: keras.optimizers.Optimizer) -> float:
+    """Return the present learning rate; not every version of Keras turns its variable into a number by itself."""
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))

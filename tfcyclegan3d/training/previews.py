@@ -40,7 +40,7 @@ def preview_figure(
         axis.set_title(title, fontsize=10)
     panels.legend(figure, class_names)
     if footer:
-        figure.supxlabel(footer, fontsize=8)
+        figure.supxlabel(footer, fontsize=8, x=0.01, horizontalalignment="left")  # Beside the legend.
     return figure
 
 

@@ -26,7 +26,7 @@ STYLE = """.run{font:16px/1.5 system-ui,sans-serif;max-width:1040px;margin:0 aut
 .run .verdict{font-size:1.1em;border-left:.4em solid #0072B2;padding:.2em .8em;margin:.8em 0}
 .run .verdict.bad{border-color:#D55E00}
 .run .warning{background:#fff3cd;color:#222;padding:.5em 1em;margin:.5em 0}
-.run .panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr));gap:1em}
+.run .panels{display:flex;flex-wrap:wrap;gap:1em}.run .panels figure{flex:1 1 290px;max-width:500px}
 .run figure{margin:0}.run figcaption{font-size:.9em;margin:.3em 0}
 .run .wide{overflow-x:auto}.run .wide img{min-width:760px}
 .run table{border-collapse:collapse;width:100%}.run td,.run th{border-bottom:1px solid #ccc;padding:.3em .8em .3em 0;
@@ -295,11 +295,11 @@ def machine(data: RunData) -> str:
 
 SECTIONS: tuple[Section, ...] = (
     verdict,
-    findings,
-    networks,
     patches,
+    networks,
     checks,
     losses,
+    findings,
     timings,
     inputs,
     settings,

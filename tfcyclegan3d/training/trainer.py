@@ -19,7 +19,7 @@ from tfcyclegan3d.training.averaging import WeightAverage
 from tfcyclegan3d.training.candidates import RAW, Candidates, compiled
 from tfcyclegan3d.training.checkpoints import read_arrays
 from tfcyclegan3d.training.composites import SeparateStep
-from tfcyclegan3d.training.cyclegan import CycleGANStep
+from tfcyclegan3d.training.cyclegan import CycleGANStep, rate_of
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.networks import build_networks
 from tfcyclegan3d.training.preparation import Prepared
@@ -87,7 +87,7 @@ class CycleGANTrainer:
     def learning_rates(self) -> dict[str, float]:
         """The rates of the last step; critics have none before the adversarial part."""
         if int(self._gan.n_steps) == 0:
-            return {"learning_rate_generators": float(self._start.optimizer.learning_rate)}
+            return {"learning_rate_generators": rate_of(self._start.optimizer)}
         return {f"learning_rate_{name}": rate for name, rate in self._gan.learning_rates.items()}
 
     @property
