@@ -308,7 +308,7 @@ def kinds():
     tuples = {"training.patch_shape", "inference.tile_shape"}
     optional_tuples = {"preprocessing.percentiles", "preprocessing.downsampling", "synthesis.maximum_shape"}
     optional = {"training.max_minutes": "a number", "synthesis.prior": "keys and values"}
-    optional |= {"synthesis.diameters": "keys and values"}
+    optional |= {"training.devices": "a whole number", "synthesis.diameters": "keys and values"}
     free_lists = {"classes", "losses.class_weights", "losses.foreground_weights"}
     by_type = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
     for key, value in leaves(Config().to_dict()):

@@ -24,6 +24,7 @@ import tfcyclegan3d as tc
 from tests.tiny import TINY
 from tfcyclegan3d.training import report
 from tfcyclegan3d.training import run as running
+from tfcyclegan3d.training.distribution import Distribution
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.probes import Probes, observe
@@ -97,9 +98,10 @@ class ToyTrainer:
     loss_names = ("cycle_mask", "cycle_image", "critics")
     columns = (*loss_names, "learning_rate_generators", *WATCHED)
     policy = "float32"
+    distribution = Distribution()
     recall = CycleGANTrainer.recall
 
-    def __init__(self, prepared):
+    def __init__(self, prepared, distribution):
         self.config, self.notes = prepared.config, prepared.notes
         self._value = tf.Variable(1.0, dtype=tf.float64)
         self._networks = tuple(

@@ -205,7 +205,10 @@ class TrainingConfig:
     max_minutes : float, optional
         Train at most so long; the schedules then follow the clock where it is ahead of the steps.
     batch_size : int
-        Patches of each kind in a step.
+        Patches of each kind in a step, on all devices together.
+    devices : int, optional
+        Devices of a machine that share each batch in equal parts. Without a value as many of its GPUs as divide the
+        batch, or one device where there is no GPU.
     patch_shape : (int, int, int)
         Z, Y, X of a patch, in the voxels the networks see; multiples of 4.
     augmentation : bool
@@ -240,6 +243,7 @@ class TrainingConfig:
     steps_per_epoch: int = 216
     max_minutes: float | None = None
     batch_size: int = 2
+    devices: int | None = None
     patch_shape: Triple = (64, 64, 64)
     augmentation: bool = True
     mixed_precision: Literal["auto", "off", "bfloat16", "float16"] = "auto"
@@ -260,6 +264,7 @@ class TrainingConfig:
         """Check the ranges."""
         for name in ("epochs", "steps_per_epoch", "batch_size", "checkpoint_every", "keep_checkpoints"):
             require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "give at least 1")
+        require(self.devices is None or self.devices >= 1, "training.devices", self.devices, "give at least 1")
         require(self.pool_size >= 0, "training.pool_size", self.pool_size, "give 0 or more")
         for name in ("start_learning_rate", "generator_learning_rate", "critic_learning_rate"):
             require(0 < getattr(self, name) < math.inf, f"training.{name}", getattr(self, name), "give more than 0")

@@ -118,6 +118,10 @@ class PriorError(UserError):
         super().__init__(f"prior: {what}", remedy)
 
 
+class ClusterError(UserError):
+    """Workers that cannot train together: no cluster, unlike ones, or one that is gone."""
+
+
 class OutputExistsError(UserError):
     """An output that would replace something."""
 

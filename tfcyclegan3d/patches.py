@@ -198,7 +198,7 @@ def mask_range(coverage: np.ndarray) -> np.ndarray:
     return 2 * coverage.astype(np.float32) - 1
 
 
-def dataset(source: PatchSource, batch_size: int, first_step: int = 0) -> tf.data.Dataset:
+def dataset(source: PatchSource, batch_size: int, first_step: int = 0, samples: range | None = None) -> tf.data.Dataset:
     """Return an endless dataset of batches, from a given step on.
 
     Parameters
@@ -209,6 +209,8 @@ def dataset(source: PatchSource, batch_size: int, first_step: int = 0) -> tf.dat
         Samples in a batch.
     first_step : int
         Where to begin.
+    samples : range, optional
+        Which samples of each batch to draw, all of them if not given.
 
     Returns
     -------
@@ -225,7 +227,13 @@ def dataset(source: PatchSource, batch_size: int, first_step: int = 0) -> tf.dat
         return tuple(tf.ensure_shape(patch, shape) for patch in patches)
 
     indices = tf.data.Dataset.range(first_step * batch_size, np.iinfo(np.int64).max)
-    batches = indices.map(load).batch(batch_size, drop_remainder=True).prefetch(N_PREFETCHED)
+    n_drawn = batch_size
+    if samples is not None and len(samples) < batch_size:
+        n_drawn = len(samples)
+        indices = indices.filter(
+            lambda index: (index % batch_size >= samples.start) & (index % batch_size < samples.stop)
+        )
+    batches = indices.map(load).batch(n_drawn, drop_remainder=True).prefetch(N_PREFETCHED)
     # There is nothing to tune here, and ending an iterator waits for the tuner to wake up, up to a minute.
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -124,6 +124,9 @@ def _train(options: argparse.Namespace, config: Config, command: str) -> int:
         progress=not options.quiet,
         command=command,
     )
+    if finished.worker > 0:
+        print(f"worker {finished.worker}: {finished.verdict}; worker 0 wrote {finished.path}")
+        return finished.exit_status
     print(f"{finished.path}: {finished.verdict}; look at {finished.path / 'report.html'}")
     if finished.verdict == "interrupted":
         print("go on with the same command and --resume")

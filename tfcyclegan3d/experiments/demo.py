@@ -15,6 +15,7 @@ from tfcyclegan3d.inference.predictor import load_model
 from tfcyclegan3d.progress import progress_bar
 from tfcyclegan3d.synthesis.simulation import SimulatedStack, simulate_stack
 from tfcyclegan3d.thresholding import otsu_mask
+from tfcyclegan3d.training.distribution import cluster
 from tfcyclegan3d.training.loop import FINISHED
 from tfcyclegan3d.training.report import add_held_out
 from tfcyclegan3d.training.run import Run, train
@@ -84,7 +85,14 @@ def run_demo(
     ------
     UserError
         As ``train`` does.
+    ClusterError
+        Where ``TF_CONFIG`` names several workers.
     """
+    n_workers, _ = cluster()
+    if n_workers > 1:
+        raise errors.ClusterError(
+            f"TF_CONFIG names {n_workers} workers", "run the demo on one machine, without TF_CONFIG"
+        )
     output = Path(output)
     RunFolder.check(output, overwrite=overwrite, resume=resume)
     if config.training.max_minutes is None:

@@ -11,6 +11,7 @@ from tfcyclegan3d import losses
 from tfcyclegan3d.config import LossConfig, TrainingConfig
 from tfcyclegan3d.models.resnet_generator import with_logits
 from tfcyclegan3d.precision import scaled
+from tfcyclegan3d.training import replicas
 from tfcyclegan3d.training.averaging import WeightAverage
 from tfcyclegan3d.training.image_pool import ImagePool
 from tfcyclegan3d.training.networks import Networks
@@ -130,7 +131,7 @@ class CycleGANStep:
         with tf.GradientTape() as tape:
             loss, found = loss_of()
             scaled_loss = optimizer.scale_loss(loss)
-        optimizer.apply(tape.gradient(scaled_loss, variables), variables)
+        replicas.apply_mean_gradients(optimizer, tape.gradient(scaled_loss, variables), variables)
         return found
 
     def _generators_loss(self, image, mask, rendered, rendered_mask, supervised, foreground_weights):
@@ -174,11 +175,13 @@ class CycleGANStep:
         return self._networks.image_critic(self._noised(image, self._weights.critic_noise, stream), training=True)
 
     def _noised(self, tensor, deviation: float, stream: int):
-        """Add Gaussian noise which depends on seed, step and stream alone."""
+        """Add Gaussian noise to each sample, which depends on seed, stream, step and its place in the batch alone."""
         if deviation == 0:
             return tensor
-        seed = tf.stack([tf.constant(self._seed * 8 + stream, tf.int64), self.n_steps])
-        return tensor + deviation * tf.random.stateless_normal(tf.shape(tensor), seed=seed)
+        n_samples, *shape = tensor.shape
+        first = self.n_steps * replicas.joint_size(n_samples) + replicas.first_sample(n_samples)
+        seeds = [tf.stack([tf.constant(self._seed * 8 + stream, tf.int64), first + i]) for i in range(n_samples)]
+        return tensor + deviation * tf.stack([tf.random.stateless_normal(shape, seed=seed) for seed in seeds])
 
 
 def rate_of(optimizer: keras.optimizers.Optimizer) -> float:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfcyclegan3d.training import replicas
+
 
 class ImagePool(tf.Module):
     """Keep up to ``size`` fakes; give back, at even odds, the newest one or an older one in exchange for it.
 
-    The pool lives in variables, so that a whole training step is one graph and a checkpoint holds the pool.
+    The pool lives in variables, so that a whole training step is one graph and a checkpoint holds the pool. Replicas
+    that share a batch each hold the same whole pool and exchange the whole batch with it, of which each takes its part:
+    fakes are small beside the gradients that replicas send each other, and the pool is what it would be on one device.
 
     Parameters
     ----------
@@ -36,7 +40,8 @@ class ImagePool(tf.Module):
         """Return as many fakes as given (BZYXC float32; B known), each the new one or an older one."""
         if self.size == 0:
             return fakes
-        return tf.stack([self._exchange_one(fake) for fake in tf.unstack(fakes)])
+        joint = replicas.joint_batch(fakes)
+        return replicas.own_part(tf.stack([self._exchange_one(fake) for fake in tf.unstack(joint)]))
 
     def _exchange_one(self, fake: tf.Tensor) -> tf.Tensor:
         filling = self.n_seen < self.size

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 # Progress is told in parts of the whole, be it by steps or by the clock, so that the whole never changes.
 PROGRESS_PARTS = 10_000
 
+ACTIONS = (GO_ON, STOP, GO_BACK)
+
 FINISHED, INTERRUPTED, STOPPED, DIVERGED = "finished", "interrupted", "stopped", "diverged"
 
 
@@ -48,6 +50,8 @@ def fit(
     """Train to the end of the schedule, or until the time is up, a monitor stops it or somebody interrupts.
 
     Each epoch leaves a row in the log, a preview, and a checkpoint; whatever happens, what was learned so far is saved.
+    Workers of a cluster all do every step and stop or go back together, by the chief's clock and decisions; the chief
+    alone writes.
 
     Parameters
     ----------
@@ -69,17 +73,17 @@ def fit(
     training = trainer.config.training
     begun = time.monotonic() - course.clock.seconds - seconds_before
     verdict, pace = FINISHED, Pace()
-    if latest_checkpoint(run.checkpoints) is None:
+    if trainer.distribution.is_chief and latest_checkpoint(run.checkpoints) is None:
         _save_state(trainer, run, course)  # What a training that diverges at once goes back to.
     with _interruptions() as interrupted:
         while verdict == FINISHED and course.clock.progress(training) < 1:
             verdict = _train_epoch(trainer, course, begun, pace, on_progress, interrupted)
             clock, decision = course.clock, Decision(GO_ON)
             if verdict == DIVERGED:
-                decision = course.watch.judge_divergence(clock.step)
+                decision = _agreed(trainer, course, course.watch.judge_divergence(clock.step))
             elif clock.progress(training) >= 1 or clock.step % training.steps_per_epoch == 0:
                 decision = _end_epoch(trainer, run, course, pace)
-            elif verdict == INTERRUPTED:
+            elif verdict == INTERRUPTED and trainer.distribution.is_chief:
                 _save(trainer, run, course)
             if decision.action == GO_BACK:
                 _go_back(trainer, run, course, decision)
@@ -107,7 +111,7 @@ def _train_epoch(
         of_step = {name: float(value) for name, value in of_step.items()}
         now = time.monotonic()
         clock.step += 1
-        clock.seconds = now - begun
+        clock.seconds, stop = trainer.distribution.agreed(now - begun, interrupted())
         clock.add(of_step)
         pace.note(_phase(of_step), now - step_begun, clock.seconds)
         done = round(PROGRESS_PARTS * min(clock.progress(training), 1))
@@ -117,15 +121,35 @@ def _train_epoch(
             return DIVERGED
         if clock.progress(training) >= 1:
             break
-        if interrupted():
+        if stop:
             return INTERRUPTED
     return FINISHED
 
 
 def _end_epoch(trainer: CycleGANTrainer, run: RunFolder, course: Course, pace: Pace) -> Decision:
+    """Let the chief look, log and save; return what it decides."""
+    means = course.clock.next_epoch()
+    decision = Decision(GO_ON)
+    if trainer.distribution.is_chief:
+        decision = _watch_epoch(trainer, run, course, pace, means)
+    return _agreed(trainer, course, decision)
+
+
+def _agreed(trainer: CycleGANTrainer, course: Course, decision: Decision) -> Decision:
+    """Return the chief's decision on every worker, whose networks may differ from the chief's by rounding."""
+    if trainer.distribution.n_workers == 1:
+        return decision
+    numbers = np.array([ACTIONS.index(decision.action), course.watch.good_epoch])
+    action, course.watch.good_epoch = (int(number) for number in trainer.distribution.of_chief(numbers))
+    return Decision(ACTIONS[action], decision.reasons or ("the chief of the cluster decided so",))
+
+
+def _watch_epoch(
+    trainer: CycleGANTrainer, run: RunFolder, course: Course, pace: Pace, means: Mapping[str, float]
+) -> Decision:
     """Look at the networks, log, and save; return what the monitors demand."""
     training, clock = trainer.config.training, course.clock
-    means, progress = clock.next_epoch(), clock.progress(training)
+    progress = clock.progress(training)
     is_saved = progress >= 1 or clock.epoch % training.checkpoint_every == 0
     seen, predicted = trainer.look()
     if not all(np.isfinite(masks).all() for masks in predicted.values()):
@@ -189,12 +213,17 @@ def chosen_networks(trainer: CycleGANTrainer, run: RunFolder, course: Course) ->
 
 def _go_back(trainer: CycleGANTrainer, run: RunFolder, course: Course, decision: Decision) -> None:
     """Put everything but the time spent where the last good epoch left it, with a lower rate from there."""
-    watch, left, seconds = course.watch, course.clock.epoch, course.clock.seconds
-    record = load_checkpoint(_checkpoint(run, watch.good_epoch), trainer.state() | course.variables())
+    watch, left, seconds, distribution = course.watch, course.clock.epoch, course.clock.seconds, trainer.distribution
+    course.clock = Clock(epoch=watch.good_epoch, seconds=seconds)
+    if distribution.is_chief:
+        record = load_checkpoint(_checkpoint(run, watch.good_epoch), trainer.state() | course.variables())
+        course.selection.restore(record["selection"])
+        course.clock.step = int(record["clock"]["step"])
+    course.clock.step = int(distribution.of_chief(np.array(course.clock.step)))
+    if distribution.n_workers > 1:
+        for variable in trainer.state().values():
+            variable.assign(distribution.of_chief(variable.numpy()).astype(variable.numpy().dtype))
     trainer.restored()
-    course.selection.restore(record["selection"])
-    course.clock = Clock(**record["clock"])
-    course.clock.seconds = seconds
     watch.gone_back(left, decision.reasons[0])
     logger.warning(
         "going back to epoch %d, %g times the learning rates from there: %s",
@@ -202,6 +231,8 @@ def _go_back(trainer: CycleGANTrainer, run: RunFolder, course: Course, decision:
         watch.rate,
         "; ".join(decision.reasons),
     )
+    if not distribution.is_chief:
+        return
     # In this order a program that dies in between repeats the epochs and comes to the same decision.
     _save_state(trainer, run, course)
     forget_checkpoints_after(run.checkpoints, course.clock.epoch)
@@ -236,6 +267,8 @@ def restored(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> None:
         course.restore(record)
         trainer.restored()
         trainer.recall(record["notes"])
+    if not trainer.distribution.is_chief:
+        return
     run.forget_epochs_after(course.clock.epoch)
     if course.selection.best is not None:
         # A process that died between the two left the networks of the checkpoint before.

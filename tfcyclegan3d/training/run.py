@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import sys
 import time
@@ -11,13 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, presets
 from tfcyclegan3d.config import Config
+from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.progress import progress_bar
 from tfcyclegan3d.training.course import Clock, Course, beginning
+from tfcyclegan3d.training.distribution import Distribution, choose
 from tfcyclegan3d.training.loop import FINISHED, INTERRUPTED, chosen_networks, fit, restored
 from tfcyclegan3d.training.preparation import Prepared, prepare
 from tfcyclegan3d.training.report import for_notebook, write_report
@@ -52,12 +57,15 @@ class Run:
         losses that are not finite; or by the user.
     warnings : tuple of str
         What the run's own checks found wrong.
+    worker : int
+        Of a cluster; worker 0 alone wrote the folder.
     """
 
     path: Path
     config: Config
     verdict: str
     warnings: tuple[str, ...]
+    worker: int = 0
 
     @property
     def exit_status(self) -> int:
@@ -104,7 +112,8 @@ def train(
         Replace a run that is there.
     resume : bool
         Go on from its newest checkpoint, or begin anew before the first one, with its own ``config.json``; only
-        ``epochs`` and ``max_minutes`` may differ. However it had stopped, on a CPU it ends as if it never had.
+        ``epochs``, ``max_minutes`` and ``devices`` may differ. However it had stopped, on a CPU it ends as if it never
+        had.
     progress : bool
         Show a progress bar.
     command : str, optional
@@ -118,12 +127,19 @@ def train(
     ------
     UserError
         For stacks, settings or folders that cannot be used; nothing has been written then.
+    ClusterError
+        Where another worker of a cluster is gone; what this one has written stays.
     """
     begun = time.monotonic()
     output = Path(output)
-    RunFolder.check(output, overwrite=overwrite, resume=resume)
+    if resume:
+        RunFolder.check(output, overwrite=overwrite, resume=True)
     begun_with = configuration.load(output / "config.json") if resume else None
     config = config or begun_with or presets.fast()
+    # Before TensorFlow computes anything, and before anything that may fail here and leave other workers waiting.
+    distribution = choose(config.training)
+    if distribution.is_chief:
+        RunFolder.check(output, overwrite=overwrite, resume=resume)
     image_volumes = [_volume(stack, axes, channels, voxel_size_um) for stack in _listed(images)]
     mask_volumes = [_volume(stack) for stack in _listed(masks)] if masks is not None else None
     inputs = [_input_entry(stack) for stack in [*_listed(images), *(_listed(masks) if masks is not None else [])]]
@@ -131,35 +147,37 @@ def train(
     if recorded is not None:
         _check_same_inputs(output, recorded[0], inputs)
     prepared = prepare(image_volumes, mask_volumes, config)
+    if distribution.note is not None:
+        prepared.notes.append(distribution.note)
     for note in prepared.notes:
         logger.info(note)
     if begun_with is not None:
         _check_resumable(output, begun_with, prepared.config)
-    trainer = CycleGANTrainer(prepared)
+    _check_alike(distribution, config, [*image_volumes, *(mask_volumes or [])])
+    trainer = CycleGANTrainer(prepared, distribution)
     run = RunFolder(output, trainer.columns)
     course = beginning(prepared.config, trainer.probes)
+    if recorded is not None:
+        trainer.recall(recorded[1])
     if resume:
-        if recorded is not None:
-            trainer.recall(recorded[1])
         restored(trainer, run, course)
-        run.save_config(prepared.config)
-    else:
-        run.create(prepared.config)
-    prepared_in = time.monotonic() - begun
-    preparation = prepared_in + (RunFolder.recorded_preparation(output) if resume else 0.0)
+    preparation = time.monotonic() - begun + (RunFolder.recorded_preparation(output) if resume else 0.0)
     manifest = _manifest(prepared, trainer, inputs, command)
-    run.write_manifest(manifest | _running(preparation))
-    with progress_bar("training", show=progress, count=False) as on_progress:
+    if distribution.is_chief:
+        run.save_config(prepared.config) if resume else run.create(prepared.config)
+        run.write_manifest(manifest | _running(preparation))
+    with progress_bar("training", show=progress and distribution.is_chief, count=False) as on_progress:
         verdict = fit(trainer, run, on_progress, course, seconds_before=time.monotonic() - begun)
-    failing, warnings = _checks(trainer, run, course)
-    if verdict == FINISHED and failing:
+    failing, warnings = _checks(trainer, run, course) if distribution.is_chief else (False, [])
+    if verdict == FINISHED and distribution.of_chief(np.array(failing)):
         verdict = FAILING
     warnings = [*_cut_short(verdict, course.clock, prepared.config), *warnings]
     for warning in warnings:
         logger.warning("warning: %s", warning)
-    finished = Run(output, prepared.config, verdict, tuple(warnings))
-    run.write_manifest(manifest | _ending(finished, course, preparation, run.read_metrics()))
-    write_report(run)
+    finished = Run(output, prepared.config, verdict, tuple(warnings), distribution.worker)
+    if distribution.is_chief:
+        run.write_manifest(manifest | _ending(finished, course, preparation, run.read_metrics()))
+        write_report(run)
     return finished
 
 
@@ -198,13 +216,26 @@ def _check_same_inputs(output: Path, recorded: Sequence[dict[str, Any]], inputs:
 
 
 def _check_resumable(output: Path, begun_with: Config, wanted: Config) -> None:
-    """Compare two configurations with nothing left open: only the length of the training may differ."""
-    length = {name: getattr(wanted.training, name) for name in ("epochs", "max_minutes")}
-    if dataclasses.replace(begun_with, training=dataclasses.replace(begun_with.training, **length)) != wanted:
+    """Compare two configurations with nothing left open: only the training's length and devices may differ."""
+    free = {name: getattr(wanted.training, name) for name in ("epochs", "max_minutes", "devices")}
+    if dataclasses.replace(begun_with, training=dataclasses.replace(begun_with.training, **free)) != wanted:
         raise errors.ModelError(
             output,
             "was begun with other settings or stacks",
-            "only --epochs and --max-minutes may differ when resuming",
+            "only --epochs, --max-minutes and training.devices may differ when resuming",
+        )
+
+
+def _check_alike(distribution: Distribution, config: Config, volumes: Sequence[Volume]) -> None:
+    """Refuse a cluster whose workers would prepare unlike trainings."""
+    if distribution.n_workers > 1:
+        distribution.check_alike(
+            {
+                "versions": (__version__, tf.__version__, keras.__version__),
+                "settings": config.to_dict(),
+                "stacks": [hashlib.sha256(np.ascontiguousarray(volume.array)).hexdigest() for volume in volumes],
+                "precision": policy_for(config.training.mixed_precision),
+            }
         )
 
 
@@ -221,6 +252,8 @@ def _manifest(
         "inputs": inputs,
         "notes": prepared.notes,
         "machine": machine(),
+        "workers": trainer.distribution.n_workers,
+        "devices": trainer.distribution.n_replicas,
         "policy": trainer.policy,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -12,6 +12,7 @@ from keras import ops
 from tfcyclegan3d import losses
 from tfcyclegan3d.models.resnet_generator import with_logits
 from tfcyclegan3d.precision import scaled
+from tfcyclegan3d.training import replicas
 from tfcyclegan3d.training.averaging import WeightAverage
 from tfcyclegan3d.training.networks import Networks
 
@@ -61,7 +62,7 @@ class StartStep:
             image = self._to_image(rendered_mask, training=True)
             loss = paired_loss(rendered_mask, logits, output, rendered, image, foreground_weights)
             scaled_loss = self.optimizer.scale_loss(loss)
-        self.optimizer.apply(tape.gradient(scaled_loss, self._variables), self._variables)
+        replicas.apply_mean_gradients(self.optimizer, tape.gradient(scaled_loss, self._variables), self._variables)
         if self._average is not None:
             self._average.update()
         return {"supervised": loss}

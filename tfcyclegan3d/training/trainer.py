@@ -20,6 +20,7 @@ from tfcyclegan3d.training.candidates import RAW, Candidates, compiled
 from tfcyclegan3d.training.checkpoints import read_arrays
 from tfcyclegan3d.training.composites import SeparateStep
 from tfcyclegan3d.training.cyclegan import CycleGANStep, rate_of
+from tfcyclegan3d.training.distribution import Distribution
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.networks import build_networks
 from tfcyclegan3d.training.preparation import Prepared
@@ -41,19 +42,24 @@ class CycleGANTrainer:
     ----------
     prepared : Prepared
         Images, masks and a configuration with nothing left open.
+    distribution : Distribution, optional
+        The devices that share each batch, one if not given.
     """
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, distribution: Distribution | None = None) -> None:
         config = prepared.config
         self.config = config
+        self.distribution = distribution or Distribution()
         self.policy = policy_for(config.training.mixed_precision)
-        self.networks = build_networks(config.model, len(config.classes), self.policy, config.seed)
-        momentum = config.training.average_momentum
-        self._average = WeightAverage(self.networks.generator_variables, momentum) if momentum > 0 else None
-        training, weights = config.training, config.losses
-        self._start = StartStep(self.networks, training.start_learning_rate, self.policy, self._average)
-        gan_step = SeparateStep if training.generator_update == "separate" else CycleGANStep
-        self._gan = gan_step(self.networks, weights, training, self.policy, config.seed, self._average)
+        training, weights, momentum = config.training, config.losses, config.training.average_momentum
+        with self.distribution.scope():
+            self.networks = build_networks(config.model, len(config.classes), self.policy, config.seed)
+            self._average = WeightAverage(self.networks.generator_variables, momentum) if momentum > 0 else None
+            self._start = StartStep(self.networks, training.start_learning_rate, self.policy, self._average)
+            gan_step = SeparateStep if training.generator_update == "separate" else CycleGANStep
+            self._gan = gan_step(self.networks, weights, training, self.policy, config.seed, self._average)
+        self._run_start = self.distribution.over_replicas(self._start)
+        self._run_gan = self.distribution.over_replicas(self._gan)
         self._prepared = prepared
         # Of the masks drawn after the start, for each kind of group; 0 before that.
         n_kinds = len(prepared.prior.groups()) if prepared.prior is not None else 1
@@ -86,7 +92,7 @@ class CycleGANTrainer:
     @property
     def learning_rates(self) -> dict[str, float]:
         """The rates of the last step; critics have none before the adversarial part."""
-        if int(self._gan.n_steps) == 0:
+        if self._gan.n_steps.numpy() == 0:
             return {"learning_rate_generators": rate_of(self._start.optimizer)}
         return {f"learning_rate_{name}": rate for name, rate in self._gan.learning_rates.items()}
 
@@ -101,7 +107,7 @@ class CycleGANTrainer:
 
     def phase(self, progress: float) -> str:
         """Return ``"start"`` or ``"cyclegan"``, by the share of the training done; there is no way back."""
-        begun = int(self._gan.n_steps) > 0
+        begun = self._gan.n_steps.numpy() > 0
         return "start" if progress < self.config.training.start_fraction and not begun else "cyclegan"
 
     def step(self, index: int, progress: float, rate: float = 1.0) -> dict[str, tf.Tensor]:
@@ -116,7 +122,7 @@ class CycleGANTrainer:
         if self.phase(progress) == "start":
             rate *= constant_then_linear(progress / start, decay_from=START_DECAY_FROM, final=START_FINAL_RATE)
             self._start.optimizer.learning_rate.assign(training.start_learning_rate * rate)
-            return self._start(*self._next("rendered", index), self._foreground_weights(progress))
+            return self._run_start(self._next("rendered", index), self._foreground_weights(progress))
         share = (progress - start) / (1 - start) if start < 1 else 1.0
         rate *= constant_then_linear(share, decay_from=training.decay_from, final=training.final_rate)
         self._gan.set_learning_rates(training.generator_learning_rate * rate, training.critic_learning_rate * rate)
@@ -126,7 +132,7 @@ class CycleGANTrainer:
         pair = self._next("rendered", index) if self._uses_pairs else (mask, mask)
         weights = self.config.losses
         supervised = tf.constant(linear(share, weights.supervised, weights.supervised_end), tf.float32)
-        return self._gan(image, mask, *pair, supervised, self._foreground_weights(progress))
+        return self._run_gan((image, mask, *pair), supervised, self._foreground_weights(progress))
 
     def state(self) -> dict[str, object]:
         """Return every variable that the training goes on from, by name."""
@@ -250,7 +256,7 @@ class CycleGANTrainer:
         masks = [self._predicted_mask(image) for image in self._prepared.images]
         channels = self._prepared.prior.channels().values()
         fills = [np.mean([mask[..., list(some)].any(axis=-1).mean() for mask in masks]) for some in channels]
-        self._fills.assign(np.maximum(fills, 1e-6))
+        self._fills.assign(self.distribution.of_chief(np.maximum(fills, 1e-6)))
         kinds = [" and ".join(kind.class_names) for kind in self._prepared.prior.groups()]
         found = ", ".join(f"{name} {100 * fill:.1f} %" for name, fill in zip(kinds, fills, strict=True))
         note = f"after the start, the stacks look this full: {found}; synthetic masks are drawn anew"
@@ -293,6 +299,8 @@ class CycleGANTrainer:
         """Return batch ``index`` of a source; batches asked for in order are prefetched."""
         expected, iterator = self._iterators.get(name, (None, None))
         if expected != index:
-            iterator = iter(patches.dataset(self._sources[name], self.config.training.batch_size, index))
+            batch_size = self.config.training.batch_size
+            samples = self.distribution.samples(batch_size)
+            iterator = iter(patches.dataset(self._sources[name], batch_size, index, samples))
         self._iterators[name] = index + 1, iterator
         return next(iterator)
