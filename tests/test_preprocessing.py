@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfcyclegan3d import tiling
+from tfcyclegan3d import preprocessing, tiling
 from tfcyclegan3d.preprocessing import downsample, pad_to, stretch, stretch_bounds, upsample, working_factors
 from tfcyclegan3d.synthesis import estimation
 
@@ -33,6 +33,35 @@ def test_the_bounds_are_numpys_percentiles_of_each_channels_whole_volume(percent
     assert bounds.shape == (3, 2)
     for k in range(3):
         np.testing.assert_allclose(bounds[k], np.percentile(volume[..., k].ravel(), percentiles))
+
+
+@few
+@given(
+    values=st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=2, max_size=60),
+    ranks=st.tuples(st.floats(0, 100), st.floats(0, 100)),
+)
+def test_counted_percentiles_are_numpys_to_the_bit(values, ranks):
+    array = np.array(values, np.float32).reshape(-1, 1, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preprocessing, "MOST_SORTED", 0)
+        patch.setattr(tiling, "SLAB_VALUES", 7)
+        np.testing.assert_array_equal(preprocessing._percentiles(array, ranks), np.percentile(array, ranks))
+
+
+@pytest.mark.parametrize("make", ["random", "sparse", "negative", "extremes"])
+def test_bounds_of_a_large_volume_are_those_of_a_small_one(make, monkeypatch):
+    rng = np.random.default_rng(0)
+    array = {
+        "random": rng.normal(300, 50, (9, 40, 50, 2)),
+        "sparse": np.where(rng.random((9, 40, 50, 2)) < 0.001, 5.0, 0.0),
+        "negative": -rng.random((9, 40, 50, 2)) - 1,
+        "extremes": rng.choice([0.0, -0.0, 1e-45, -1e-45, 3e38, -3e38, 1.0], (9, 40, 50, 2)),
+    }[make].astype(np.float32)
+    for percentiles in ((95, 98), (1, 99.8), (0, 100)):
+        exact = preprocessing.stretch_bounds(array, percentiles)
+        with monkeypatch.context() as patch:
+            patch.setattr(preprocessing, "MOST_SORTED", 0)
+            np.testing.assert_array_equal(preprocessing.stretch_bounds(array, percentiles), exact)
 
 
 def test_stretching_maps_the_bounds_to_minus_one_and_one_what_lies_between_linearly_and_clips_the_rest():

@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfcyclegan3d import errors
-from tfcyclegan3d.tiling import Tile, crop_of, padding_to, plan_tiles
+from tfcyclegan3d.tiling import Tile, crop_of, padding_to, plan_slabs, plan_tiles, shortened, spread
 
+unhurried = settings(deadline=None)
 small_shapes = st.tuples(*[st.integers(1, 13)] * 3)
 
 
@@ -128,3 +129,36 @@ def test_cropping_undoes_reflection_padding_even_of_one_slice_stacks(shape, mini
 def test_reflection_padding_repeats_the_only_slice_and_reflects_as_often_as_needed():
     assert np.pad([7], (2, 3), mode="reflect").tolist() == [7] * 6
     assert np.pad([1, 2], (3, 4), mode="reflect").tolist() == [2, 1, 2, 1, 2, 1, 2, 1, 2]
+
+
+@unhurried
+@given(
+    shape=st.tuples(*[st.integers(1, 9)] * 4),
+    axis=st.integers(0, 2),
+    multiple=st.integers(1, 4),
+    n_values=st.integers(1, 200),
+)
+def test_slabs_cover_an_array_in_order_without_exceeding_their_size(shape, axis, multiple, n_values):
+    array = np.arange(np.prod(shape)).reshape(shape)
+    slabs = [array[slab] for slab in plan_slabs(shape, axis, multiple, n_values)]
+    np.testing.assert_array_equal(np.concatenate(slabs, axis), array)
+    layer = array.size // shape[axis]
+    assert all(slab.size <= max(n_values, layer * multiple) for slab in slabs)
+    assert all(slab.shape[axis] % multiple == 0 for slab in slabs[:-1])
+
+
+@unhurried
+@given(shape=st.tuples(*[st.integers(1, 40)] * 3), n_voxels=st.integers(1, 9000))
+def test_a_shortened_shape_fits_and_could_not_be_longer(shape, n_voxels):
+    short = shortened(shape, n_voxels)
+    longest = max(short)
+    assert all(one == min(side, longest) for one, side in zip(short, shape, strict=True))
+    if np.prod(shape) <= n_voxels:
+        assert short == shape
+    else:
+        assert np.prod(short) <= n_voxels < np.prod([min(side, longest + 1) for side in shape])
+
+
+def test_items_are_spread_from_the_first_to_the_last():
+    assert spread(range(5), 5) == list(range(5))
+    assert spread(range(101), 5) == [0, 25, 50, 75, 100]

@@ -7,14 +7,20 @@ between planning locations here and blending values elsewhere follows TorchIO's 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 from tfcyclegan3d import errors
 
+# Values in a slab: 16 MiB of float32.
+SLAB_VALUES = 2**22
+
 Shape = tuple[int, int, int]
 Padding = tuple[tuple[int, int], ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,67 @@ def plan_tiles(volume_shape: Sequence[int], tile_shape: Sequence[int], overlap: 
         for length, size, shared in zip(volume_shape, tile_shape, overlap, strict=True)
     ]
     return [Tile(start, tile_shape) for start in product(*starts)]
+
+
+def plan_slabs(
+    shape: Sequence[int], axis: int = 0, multiple: int = 1, n_values: int | None = None
+) -> list[tuple[slice, ...]]:
+    """Cut an array across one axis into slabs to be looked at one after the other.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the array, all of its axes.
+    axis : int
+        Which to cut across.
+    multiple : int
+        A slab has a multiple of so many voxels along the axis, the last one perhaps fewer.
+    n_values : int, optional
+        A slab holds no more values than this, but at least one multiple; 2**22 if not given.
+
+    Returns
+    -------
+    list of tuple of slice
+        ``array[slab]`` of each, in order, is the whole array.
+    """
+    per_layer = max(1, math.prod(shape) // max(1, shape[axis]))
+    layers = max(1, (n_values or SLAB_VALUES) // (per_layer * multiple)) * multiple
+    before = (slice(None),) * axis
+    return [(*before, slice(first, min(first + layers, shape[axis]))) for first in range(0, shape[axis], layers)]
+
+
+def slowest_axis(strides: Sequence[int]) -> int:
+    """Return which of Z, Y, X (0, 1, 2) to cut an array across so that each slab lies together in memory or on disk."""
+    return max(range(3), key=lambda axis: (strides[axis], -axis))
+
+
+def spread(items: Sequence[T], n_items: int) -> list[T]:
+    """Return the items, or ``n_items`` evenly spread among more, the first and the last being of them."""
+    if len(items) <= n_items:
+        return list(items)
+    return [items[i * (len(items) - 1) // (n_items - 1)] for i in range(n_items)]
+
+
+def shortened(shape: Sequence[int], n_voxels: int) -> tuple[int, ...]:
+    """Return the largest shape of at most about ``n_voxels`` whose longest sides alone are shorter than the given ones.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Voxels along each axis.
+    n_voxels : int
+        Wanted at most.
+
+    Returns
+    -------
+    tuple of int
+        The shape itself where it holds no more; else no side is longer than the longest one may be.
+    """
+    low, high = 1, max(shape)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if math.prod(min(side, middle) for side in shape) <= n_voxels else (low, middle - 1)
+    return tuple(min(side, low) for side in shape)
 
 
 def padding_to(shape: Sequence[int], minimum: Sequence[int], multiple: int | Sequence[int] = 1) -> Padding:
