@@ -29,6 +29,7 @@ from tests.tiny import TINY
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.inference import predictor
+from tfcyclegan3d.tiff import reading
 from tfcyclegan3d.training.course import Clock
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.preparation import prepare
@@ -158,6 +159,18 @@ def rows_of(run_path):
 
 
 # ---- the run folder
+
+
+def test_a_training_on_stacks_left_on_disk_is_the_same_and_leaves_nothing_beside_its_folder(
+    short_run, path, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(reading, "MOST_IN_MEMORY", 0)
+    with run_eagerly():
+        run = tc.train([path], None, SHORT, tmp_path / "run", progress=False)
+    assert list(tmp_path.iterdir()) == [run.path]
+    assert not [file for file in content_of(run.path) if "tfcyclegan3d" in file.name]
+    losses = [{name: row[name] for name in ("supervised", "step")} for row in rows_of(run.path)]
+    assert losses == [{name: row[name] for name in ("supervised", "step")} for row in rows_of(short_run.path)]
 
 
 def test_the_run_folder_holds_what_it_promises_and_nothing_else(whole):

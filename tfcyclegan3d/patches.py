@@ -7,7 +7,7 @@ have seen, and the number of workers changes nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -72,21 +72,30 @@ class VolumePatches:
     Parameters
     ----------
     volumes : sequence of ndarray
-        ZYXC float32 in [-1, 1], images or masks. Those smaller than a patch are padded by reflection.
+        ZYXC float32 in [-1, 1], images or masks, in memory or on disk. What is cut of those smaller than a patch is
+        padded by reflection.
     patch_shape : (int, int, int)
         Z, Y, X.
     seed : sequence of int
         Of places and augmentation.
     augmented : bool
         Whether patches are flipped and turned.
+    as_range : callable, optional
+        Brings what is cut of a volume to float32 in [-1, 1], where the volumes hold something else.
     """
 
     n_arrays = 1
 
     def __init__(
-        self, volumes: Sequence[np.ndarray], patch_shape: Triple, seed: Sequence[int], augmented: bool = True
+        self,
+        volumes: Sequence[np.ndarray],
+        patch_shape: Triple,
+        seed: Sequence[int],
+        augmented: bool = True,
+        as_range: Callable[[np.ndarray], np.ndarray] = np.asarray,
     ) -> None:
-        self._volumes = [preprocessing.pad_to(volume, patch_shape) for volume in volumes]
+        self._volumes = list(volumes)
+        self._as_range = as_range
         sizes = np.array([volume[..., 0].size for volume in volumes], dtype=np.float64)
         self._share = sizes / sizes.sum()
         self._seed = tuple(seed)
@@ -98,9 +107,7 @@ class VolumePatches:
         """Return the patch of an index."""
         rng = np.random.default_rng([*self._seed, index])
         volume = self._volumes[rng.choice(len(self._volumes), p=self._share)]
-        if not self._augmented:
-            return (volume[_random_place(volume.shape, self.patch_shape, rng)],)
-        return _patches_at_random_place((volume,), self.patch_shape, rng)
+        return (self._as_range(_patches_at_random_place((volume,), self.patch_shape, rng, self._augmented)[0]),)
 
 
 class RenderedPatches:
@@ -147,7 +154,7 @@ class RenderedPatches:
     ) -> None:
         if strengths_per not in ("volume", "patch"):
             raise errors.OptionError("strengths_per", strengths_per, "give 'volume' or 'patch'")
-        self._objects = [one.padded(patch_shape) for one in objects]
+        self._objects = list(objects)
         self._microscope = microscope
         self._percentiles = percentiles
         self._seed = tuple(seed)
@@ -170,14 +177,14 @@ class RenderedPatches:
         with self._lock:
             if self._rendered is None or self._rendered[0] != rendering:
                 rng = np.random.default_rng([*self._seed, 0, rendering])
-                drawn = self._objects[rng.integers(len(self._objects))]
+                drawn = self._objects[rng.integers(len(self._objects))].padded(self.patch_shape)
                 image = render(drawn.numbers, self._microscope, rng, drawn.coverage)
                 image = preprocessing.stretch(image, preprocessing.stretch_bounds(image, self._percentiles))
                 self._rendered = rendering, image, mask_range(drawn.coverage)
             return self._rendered[1:]
 
     def _render_patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        drawn = self._objects[rng.integers(len(self._objects))]
+        drawn = self._objects[rng.integers(len(self._objects))].padded(self.patch_shape)
         shape = drawn.numbers.shape[:3]
         acquisition = Acquisition.drawn(drawn.numbers, self._microscope, rng)
         overview = Cut.whole(shape, 2 if drawn.numbers[..., 0].size >= MANY_VOXELS else 1)
@@ -241,15 +248,19 @@ def dataset(source: PatchSource, batch_size: int, first_step: int = 0, samples: 
 
 
 def _patches_at_random_place(
-    volumes: tuple[np.ndarray, ...], patch_shape: Triple, rng: np.random.Generator
+    volumes: tuple[np.ndarray, ...], patch_shape: Triple, rng: np.random.Generator, augmented: bool = True
 ) -> tuple[np.ndarray, ...]:
-    """Cut the same place out of aligned volumes and augment it alike."""
+    """Cut the same place out of aligned volumes, pad it to a patch by reflection, and augment it alike.
+
+    Where a volume is smaller than a patch, all of it is cut, so that padding the cut is as good as cutting the padded.
+    """
     place = _random_place(volumes[0].shape, patch_shape, rng)
+    patches = tuple(preprocessing.pad_to(volume[place], patch_shape) for volume in volumes)
     augmentation = Augmentation.drawn(rng, patch_shape)
-    return tuple(augmentation.apply(volume[place]) for volume in volumes)
+    return tuple(map(augmentation.apply, patches)) if augmented else patches
 
 
 def _random_place(shape: Sequence[int], patch_shape: Triple, rng: np.random.Generator) -> tuple[slice, slice, slice]:
-    """Draw which voxels of a volume (ZYX, or ZYXC) a patch is made of."""
-    starts = [int(rng.integers(side - size + 1)) for side, size in zip(shape[:3], patch_shape, strict=True)]
+    """Draw which voxels of a volume (ZYX, or ZYXC) a patch is made of, with what lies beyond a small volume's end."""
+    starts = [int(rng.integers(max(side - size, 0) + 1)) for side, size in zip(shape[:3], patch_shape, strict=True)]
     return tuple(slice(first, first + size) for first, size in zip(starts, patch_shape, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,12 +137,22 @@ class CoarseObjects:
     @classmethod
     def of(cls, numbers: np.ndarray, factors: Triple) -> CoarseObjects:
         """Bring numbered objects (ZYXC) to a grid coarser by ``factors``."""
-        coarse = _blocks(numbers, factors).max(axis=(1, 3, 5))
-        return cls(coarse, downsample(numbers > 0, factors))
+        return cls(coarse_numbers(numbers, factors), downsample(numbers > 0, factors))
 
     def padded(self, minimum: Triple) -> CoarseObjects:
         """Return the objects padded as ``pad_to`` does."""
         return CoarseObjects(pad_to(self.numbers, minimum), pad_to(self.coverage, minimum))
+
+
+def downsampled_slabs(array: np.ndarray, factors: Triple, axis: int) -> Iterator[np.ndarray]:
+    """Yield the slabs across an axis (0, 1, 2 for Z, Y, X) that ``downsample`` of the whole array is made of."""
+    for slab in tiling.plan_slabs(array.shape, axis, factors[axis]):
+        yield downsample(np.ascontiguousarray(array[slab]), factors)
+
+
+def coarse_numbers(numbers: np.ndarray, factors: Triple) -> np.ndarray:
+    """Return the highest number in each block of ``factors`` voxels (ZYXC)."""
+    return _blocks(numbers, factors).max(axis=(1, 3, 5))
 
 
 def _blocks(array: np.ndarray, factors: Triple) -> np.ndarray:

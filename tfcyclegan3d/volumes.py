@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfcyclegan3d import errors
+from tfcyclegan3d import errors, tiling
+from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.tiff.reading import read_tiff
 from tfcyclegan3d.tiff.writing import write_tiff
 
@@ -73,6 +75,11 @@ class Volume:
         """Number of channels."""
         return self.array.shape[3]
 
+    @property
+    def grid(self) -> Grid:
+        """Where its voxels lie."""
+        return Grid(self.shape, self.n_channels, self.voxel_size_um, self.name)
+
     def __gt__(self, threshold: float) -> Volume:
         """Return the volume of bool that is True where the values lie above the threshold."""
         return Volume(self.array > threshold, self.voxel_size_um, self.name)
@@ -96,6 +103,8 @@ def read_volume(
     axes: str | None = None,
     channels: Sequence[int] | None = None,
     voxel_size_um: tuple[float, float, float] | None = None,
+    *,
+    scratch: ScratchFile | None = None,
 ) -> Volume:
     """Read a TIFF stack: plain, BigTIFF, ImageJ or OME-TIFF, compressed or not.
 
@@ -110,11 +119,15 @@ def read_volume(
         The channels to keep, in this order, counted from 0; all of them if not given.
     voxel_size_um : (z, y, x), optional
         In micrometres; wins over what the file says.
+    scratch : ScratchFile, optional
+        Leave a stack of more than 64 MiB on disk, mapped, instead of reading it into memory: from the file itself
+        where its values lie there one after the other, else from what has been decoded into this one.
 
     Returns
     -------
     Volume
-        Values as stored, bool, integer or float; its name is the file's without ``.tif`` or ``.ome.tif``.
+        Values as stored, bool, integer or float; its name is the file's without ``.tif`` or ``.ome.tif``. The array
+        of a stack left on disk has the file's byte order and cannot be written to.
 
     Raises
     ------
@@ -126,15 +139,21 @@ def read_volume(
         If a channel asked for is not there.
     VolumeContentError
         If it holds several images, no voxels, complex numbers, NaN or infinite values.
+    OutputError
+        If the disk is too full to decode a stack that is to stay there.
     """
-    stored = read_tiff(path, axes)
+    stored = read_tiff(path, axes, scratch=scratch)
     if stored.array.dtype.kind not in "biuf":
         raise errors.VolumeContentError(
             path, f"holds values of type {stored.array.dtype}", "save it as 8-bit, 16-bit or 32-bit float"
         )
     _check_values(stored.array, path)
     volume = Volume(stored.array, voxel_size_um or stored.voxel_size_um, stack_name(Path(path)))
-    return volume if channels is None else volume.select_channels(channels)
+    if channels is None:
+        return volume
+    if stored.array.flags.writeable:
+        return volume.select_channels(channels)
+    return _selected_on_disk(volume, channels, scratch)
 
 
 class Grid(NamedTuple):
@@ -161,6 +180,24 @@ def read_grid(
     voxel = Volume(stored.array[:1, :1, :1], voxel_size_um or stored.voxel_size_um, stack_name(Path(path)))
     n_channels = voxel.n_channels if channels is None else voxel.select_channels(channels).n_channels
     return Grid(stored.array.shape[:3], n_channels, voxel.voxel_size_um, voxel.name)
+
+
+def _selected_on_disk(volume: Volume, channels: Sequence[int], scratch: ScratchFile) -> Volume:
+    """Select channels of a mapped volume, without a copy where their numbers are evenly spaced."""
+    Volume(volume.array[:1, :1, :1], name=volume.name).select_channels(channels)  # Raises what it has to say.
+    array, wanted = volume.array, [int(index) for index in channels]
+    steps = {later - earlier for earlier, later in itertools.pairwise(wanted)} or {1}
+    if len(steps) == 1 and 0 not in steps:
+        (step,) = steps
+        stop = wanted[-1] + step
+        selected = array[..., wanted[0] : stop if stop >= 0 else None : step]
+    else:
+        axis = tiling.slowest_axis(array.strides)
+        shape = [array.shape[axis], *np.delete(array.shape[:3], axis), len(wanted)]
+        slabs = tiling.plan_slabs(array.shape, axis)
+        start = scratch.write(np.moveaxis(array[slab][..., wanted], axis, 0) for slab in slabs)
+        selected = np.moveaxis(scratch.array(start, array.dtype, shape), 0, axis)
+    return Volume(selected, volume.voxel_size_um, volume.name)
 
 
 def check_image(volume: Volume) -> None:
@@ -304,7 +341,8 @@ def _check_values(array: np.ndarray, name: str | Path) -> None:
     if array.size == 0:
         raise errors.VolumeContentError(name, f"holds no voxels (shape {array.shape})", "give another file")
     if array.dtype.kind == "f":
-        n_bad = array.size - int(np.count_nonzero(np.isfinite(array)))
+        slabs = tiling.plan_slabs(array.shape, tiling.slowest_axis(array.strides))
+        n_bad = array.size - sum(int(np.count_nonzero(np.isfinite(array[slab]))) for slab in slabs)
         if n_bad:
             noun = "voxel" if n_bad == 1 else "voxels"
             raise errors.VolumeContentError(

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.synthesis.object_prior import ObjectPrior
-from tfcyclegan3d.volumes import Volume
+from tfcyclegan3d.volumes import Grid, Volume
 
 DEFAULT_CLASSES = {1: ("nuclei",), 2: ("golgi", "nuclei")}
 
 
-def classes_of(volume: Volume) -> tuple[str, ...]:
+def classes_of(volume: Volume | Grid) -> tuple[str, ...]:
     """Return what a stack's channels show where nobody says it: nuclei, or Golgi and nuclei as in the paper.
 
     Raises
@@ -25,7 +25,7 @@ def classes_of(volume: Volume) -> tuple[str, ...]:
     return DEFAULT_CLASSES[volume.n_channels]
 
 
-def check_channels(volumes: Sequence[Volume], class_names: Sequence[str]) -> None:
+def check_channels(volumes: Sequence[Volume | Grid], class_names: Sequence[str]) -> None:
     """Check that every stack has one channel a class.
 
     Raises

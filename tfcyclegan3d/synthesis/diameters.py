@@ -9,7 +9,7 @@ from tfcyclegan3d.synthesis import prior_values as values
 from tfcyclegan3d.synthesis.object_prior import ObjectPrior
 from tfcyclegan3d.synthesis.prior import Prior
 from tfcyclegan3d.synthesis.prior_values import Interval, Triple
-from tfcyclegan3d.volumes import Volume
+from tfcyclegan3d.volumes import Grid, Volume
 
 
 def diameter_in_voxels(name: str, value: float | str, voxel_size_um: Triple | None, source: str = "the stack") -> float:
@@ -51,7 +51,7 @@ def diameter_in_voxels(name: str, value: float | str, voxel_size_um: Triple | No
 
 
 def diameters_in_voxels(
-    diameters: Mapping[str, float | str], class_names: Sequence[str], volume: Volume
+    diameters: Mapping[str, float | str], class_names: Sequence[str], volume: Volume | Grid
 ) -> dict[str, float]:
     """Return the diameters of some of a stack's classes in voxels along X.
 

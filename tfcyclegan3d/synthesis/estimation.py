@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from tfcyclegan3d import tiling
 from tfcyclegan3d.thresholding import otsu_mask
+
+# Voxels: what a threshold and distances take for them stays below a gigabyte.
+MOST_THRESHOLDED = 16_000_000
+# Pieces of each axis that stand for a large stack.
+N_PIECES = 4
 
 
 def fill_fraction(arrays: Sequence[np.ndarray]) -> float:
@@ -16,14 +22,32 @@ def fill_fraction(arrays: Sequence[np.ndarray]) -> float:
     Parameters
     ----------
     arrays : sequence of ndarray, ZYXC
-        Intensities.
+        Intensities. A large one is told by parts that are spread over it (see ``sample``).
 
     Returns
     -------
     float
         Mean over the stacks of the share above Otsu's threshold in any channel of the smoothed stack, in [0, 1].
     """
-    return float(np.mean([otsu_mask(array).any(axis=-1).mean() for array in arrays]))
+    return float(np.mean([otsu_mask(sample(array)).any(axis=-1).mean() for array in arrays]))
+
+
+def sample(array: np.ndarray, n_voxels: int = MOST_THRESHOLDED) -> np.ndarray:
+    """Return ZYXC itself or, of a large one, blocks from a regular grid over it, put side by side.
+
+    Of an axis of more than its share of ``n_voxels``, four pieces of one length are taken, the first at its beginning
+    and the last at its end, with gaps between them.
+    """
+    kept = tiling.shortened(array.shape[:3], n_voxels)
+    if kept == array.shape[:3]:
+        return array
+    places = []
+    for side, length in zip(array.shape[:3], kept, strict=True):
+        n_pieces = N_PIECES if N_PIECES <= length < side else 1
+        size = length // n_pieces
+        starts = np.linspace(0, side - size, n_pieces).astype(int)
+        places.append(np.concatenate([np.arange(start, start + size) for start in starts]))
+    return array[np.ix_(*places)]
 
 
 def diameter(array: np.ndarray, voxel_aspect: Sequence[float]) -> float | None:

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.stacks import grids_of
 from tfcyclegan3d.synthesis import estimation
 from tfcyclegan3d.synthesis.classes import check_channels, classes_of
 from tfcyclegan3d.synthesis.diameters import diameters_in_voxels
@@ -22,11 +23,10 @@ from tfcyclegan3d.synthesis.placement import draw_scene
 from tfcyclegan3d.synthesis.prior import Prior
 from tfcyclegan3d.synthesis.prior_values import Interval, Triple
 from tfcyclegan3d.synthesis.scale_space import middle
-from tfcyclegan3d.volumes import Volume
+from tfcyclegan3d.volumes import Grid, Volume
 
 logger = logging.getLogger(__name__)
 
-MOST_THRESHOLDED = 16_000_000  # Voxels: what distances in them take stays below a gigabyte.
 # Drawn fill fractions scatter so far about what was found, which a stack cannot tell closer.
 FILL_SCATTER = (0.95, 1.05)
 # Objects less elongated than this are taken for spheres: blur and noise make as much of a sphere.
@@ -138,7 +138,7 @@ def fit_prior(
     Parameters
     ----------
     volumes : Volume or sequence of Volume
-        One channel a class.
+        One channel a class. They are asked for one after the other, and large ones are looked at in parts.
     class_names : sequence of str, optional
         In the order of the channels; without them nuclei for one channel, Golgi and nuclei for two.
     diameters : dict of str to float or str, optional
@@ -156,20 +156,23 @@ def fit_prior(
     VolumeContentError
         Where no object of a class is found and its diameter is not given.
     """
-    volumes = [volumes] if isinstance(volumes, Volume) else list(volumes)
-    if not volumes:
-        raise errors.OptionError("volumes", list(volumes), "give at least one stack")
-    class_names = classes_of(volumes[0]) if class_names is None else class_names
-    check_channels(volumes, class_names)
-    known = diameters_in_voxels(diameters or {}, class_names, volumes[0])
-    unit = "um" if all(volume.voxel_size_um is not None for volume in volumes) else "voxels"
-    sizes = [_voxel_size(volume, unit) for volume in volumes]
-    estimates = [
-        [_measured(volume, k, name, size) for volume, size in zip(volumes, sizes, strict=True)]
-        for k, name in enumerate(class_names)
+    if isinstance(volumes, Volume):
+        volumes = [volumes]
+    if not len(volumes):
+        raise errors.OptionError("volumes", [], "give at least one stack")
+    grids = grids_of(volumes)
+    class_names = classes_of(grids[0]) if class_names is None else class_names
+    check_channels(grids, class_names)
+    known = diameters_in_voxels(diameters or {}, class_names, grids[0])
+    unit = "um" if all(grid.voxel_size_um is not None for grid in grids) else "voxels"
+    sizes = [_voxel_size(grid, unit) for grid in grids]
+    by_volume = [
+        [_measured(volume, k, name, size) for k, name in enumerate(class_names)]
+        for volume, size in zip(volumes, sizes, strict=True)
     ]
+    estimates = list(zip(*by_volume, strict=True))
     classes = tuple(
-        _pooled(name, found, volumes, sizes, unit, known[name] * sizes[0][2] if name in known else None)
+        _pooled(name, found, grids, sizes, unit, known[name] * sizes[0][2] if name in known else None)
         for name, found in zip(class_names, estimates, strict=True)
     )
     long = [one for one in classes if one.elongation >= ROUND]
@@ -180,11 +183,11 @@ def fit_prior(
     )
     if len(classes) == 2:
         prior = _paired(prior, estimates, sizes)
-    return PriorFit(_with_density(prior, classes, volumes, sizes), classes)
+    return PriorFit(_with_density(prior, classes, grids, sizes), classes)
 
 
-def _voxel_size(volume: Volume, unit: str) -> Triple:
-    return volume.voxel_size_um if unit == "um" else (1.0, 1.0, 1.0)
+def _voxel_size(grid: Grid, unit: str) -> Triple:
+    return grid.voxel_size_um if unit == "um" else (1.0, 1.0, 1.0)
 
 
 def _measured(volume: Volume, channel: int, name: str, voxel_size: Triple) -> ObjectEstimate | None:
@@ -194,7 +197,7 @@ def _measured(volume: Volume, channel: int, name: str, voxel_size: Triple) -> Ob
     found = measure_objects(array, voxel_size)
     if found is not None:
         return found
-    array = middle(array, MOST_THRESHOLDED)
+    array = middle(array, estimation.MOST_THRESHOLDED)
     in_voxels = estimation.diameter(array, [side / voxel_size[2] for side in voxel_size])
     if in_voxels is None:
         return None
@@ -218,7 +221,7 @@ def _measured(volume: Volume, channel: int, name: str, voxel_size: Triple) -> Ob
 def _pooled(
     name: str,
     found: Sequence[ObjectEstimate | None],
-    volumes: Sequence[Volume],
+    volumes: Sequence[Grid],
     sizes: Sequence[Triple],
     unit: str,
     known_diameter: float | None,
@@ -319,9 +322,7 @@ def _paired(prior: Prior, estimates: Sequence[Sequence[ObjectEstimate | None]], 
     return dataclasses.replace(prior, objects=(anchor, member))
 
 
-def _with_density(
-    prior: Prior, classes: Sequence[ClassFit], volumes: Sequence[Volume], sizes: Sequence[Triple]
-) -> Prior:
+def _with_density(prior: Prior, classes: Sequence[ClassFit], volumes: Sequence[Grid], sizes: Sequence[Triple]) -> Prior:
     """Return the prior that draws as many objects in such stacks as were found in them.
 
     What so many cover, overlapping in pairs and cut by the border, is told by drawing them.

@@ -102,7 +102,7 @@ def measure_objects(array: np.ndarray, voxel_size: Sequence[float] = (1.0, 1.0, 
     voxel = np.asarray(voxel_size, float)
     if array.size == 0 or array.min() == array.max():
         return None
-    array = array.astype(np.uint8) if array.dtype == bool else array
+    array = array.view(np.uint8) if array.dtype == bool else array
     scale = characteristic_diameter(array, voxel)
     if scale is None:
         return None

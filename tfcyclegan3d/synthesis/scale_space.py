@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 from skimage.feature import peak_local_max
+
+from tfcyclegan3d import tiling
 
 # Quarter octaves: a diameter is met within a tenth.
 SCALE_STEP = 2**0.25
@@ -21,6 +24,8 @@ SMALLER_SCALE = 0.85
 LARGEST_SHARE = 0.7
 # Voxels looked at per octave, so that a large stack takes no longer than a small one.
 VOXELS_PER_OCTAVE = 4_000_000
+# Voxels that tell how dark the background is, at most.
+MOST_RANKED = 16_000_000
 # Weaker responses than this share of the typical one are noise and texture, even where brightness varies twofold.
 WEAKEST_RESPONSE = 0.4
 # Voxels brighter than this share of the typical object are not background.
@@ -71,13 +76,17 @@ def binned(
     """
     factor = np.maximum(1, np.floor(spacing / voxel + 1e-6)).astype(int)
     factor = np.minimum(factor, np.maximum(1, np.array(array.shape) // 4))
-    z, y, x = np.array(array.shape) // factor
-    out = np.empty((z, y, x), np.float32)
-    for plane in range(z):
-        slab = array[plane * factor[0] : (plane + 1) * factor[0], : y * factor[1], : x * factor[2]]
+    shape = np.array(array.shape) // factor
+    out = np.empty(shape, np.float32)
+    axis = tiling.slowest_axis(array.strides)
+    whole = array[tuple(slice(side * step) for side, step in zip(shape, factor, strict=True))]
+    before = (slice(None),) * axis
+    for plane in range(shape[axis]):
+        slab = whole[(*before, slice(plane * factor[axis], (plane + 1) * factor[axis]))]
         if dark is not None:
             slab = np.sqrt(np.maximum(slab.astype(np.float32) - np.float32(dark), 0))
-        out[plane] = slab.reshape(factor[0], y, factor[1], x, factor[2]).mean((0, 2, 4), dtype=np.float32)
+        blocks = [side for pair in zip(slab.shape // factor, factor, strict=True) for side in pair]
+        out[(*before, slice(plane, plane + 1))] = slab.reshape(blocks).mean((1, 3, 5), dtype=np.float32)
     return out, voxel * factor
 
 
@@ -101,7 +110,8 @@ def characteristic_diameter(array: np.ndarray, voxel: np.ndarray) -> float | Non
     objects on a dark background make it positive. None where it is positive at no scale.
     """
     # The root keeps few very bright objects from outweighing all others.
-    dark = float(np.percentile(array[:, ::3, ::3], 1))
+    step = max(3, math.ceil(math.sqrt(array.size / MOST_RANKED)))
+    dark = float(np.percentile(array[:, ::step, ::step], 1))
     largest = LARGEST_SHARE * np.sort(np.array(array.shape) * voxel)[1] / DIAMETER_PER_SCALE
     spacing, found = float(voxel.min()), []
     while NARROWEST * spacing < largest:

@@ -133,13 +133,13 @@ def to_zyxc(array: np.ndarray, axes: str) -> np.ndarray:
     Returns
     -------
     ndarray
-        C-contiguous, shape (Z, Y, X, C); C is 1 where ``axes`` has none.
+        A view of shape (Z, Y, X, C); C is 1 where ``axes`` has none.
     """
     kept = axes.replace("T", "")
     array = array.reshape([length for letter, length in zip(axes, array.shape, strict=True) if letter != "T"])
     if "C" not in kept:
         kept, array = kept + "C", array[..., np.newaxis]
-    return np.ascontiguousarray(array.transpose([kept.index(letter) for letter in "ZYXC"]))
+    return array.transpose([kept.index(letter) for letter in "ZYXC"])
 
 
 def _refuse_times(

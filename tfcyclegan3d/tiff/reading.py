@@ -12,8 +12,10 @@ import numpy as np
 import tifffile
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.tiff import axes as tiff_axes
 from tfcyclegan3d.tiff.integrity import IncompleteError, check_chain, check_series
+from tfcyclegan3d.tiff.mapping import mapped_series
 from tfcyclegan3d.tiff.voxel_size import voxel_size_um
 from tfcyclegan3d.tiff.writing import SOFTWARE
 
@@ -27,6 +29,8 @@ OTHER_FORMATS = {
     b"\xda\xce\xbe\x0a": "a Nikon ND2 file",
     b"\x70\x00\x00\x00": "a Leica LIF file",
 }
+# Bytes of a stack from which on it may stay on disk.
+MOST_IN_MEMORY = 2**26
 CONVERT = "convert it to TIFF, for example in Fiji by File > Open and File > Save As > Tiff"
 
 
@@ -37,7 +41,8 @@ class StoredStack:
     Attributes
     ----------
     array : ndarray
-        Shape (Z, Y, X, C), the file's type in the machine's byte order.
+        Shape (Z, Y, X, C), the file's type; C-contiguous in the machine's byte order, but as in the file and not
+        writeable where it stays on disk.
     axes : str
         Axes as the file has them, in tifffile's letters (Q and I: unknown, S: colour samples).
     shape : tuple of int
@@ -52,7 +57,9 @@ class StoredStack:
     voxel_size_um: tuple[float, float, float] | None
 
 
-def read_tiff(path: str | Path, axes: str | None = None, *, values: bool = True) -> StoredStack:
+def read_tiff(
+    path: str | Path, axes: str | None = None, *, values: bool = True, scratch: ScratchFile | None = None
+) -> StoredStack:
     """Read the one image stack of a TIFF, BigTIFF, ImageJ or OME-TIFF file, compressed or not.
 
     Parameters
@@ -63,6 +70,9 @@ def read_tiff(path: str | Path, axes: str | None = None, *, values: bool = True)
         One letter per stored dimension (see `tfcyclegan3d.tiff.axes.from_user`); wins over what the file says.
     values : bool
         False leaves the values unread, for their shape alone: the array is nought everywhere and takes no memory.
+    scratch : ScratchFile, optional
+        Leave a stack of more than ``MOST_IN_MEMORY`` bytes on disk: the array is then mapped, from the file itself
+        where its values lie there one after the other, else from what has been decoded into this one.
 
     Raises
     ------
@@ -83,7 +93,7 @@ def read_tiff(path: str | Path, axes: str | None = None, *, values: bool = True)
             raise errors.UnreadableFileError(path, "it is a folder")
         _refuse_other_formats(path)
         with _silent_tifffile(), tifffile.TiffFile(path) as tif:
-            return _read(path, tif, axes, values)
+            return _read(path, tif, axes, values, scratch)
     except (errors.UserError, MemoryError):
         raise
     # tifffile and the codecs raise whatever a damaged file leads them to: struct.error, KeyError, codec errors.
@@ -102,7 +112,9 @@ def _refuse_other_formats(path: Path) -> None:
         raise errors.UnreadableFileError(path, f"it is {kind}", CONVERT)
 
 
-def _read(path: Path, tif: tifffile.TiffFile, axes: str | None, values: bool) -> StoredStack:
+def _read(
+    path: Path, tif: tifffile.TiffFile, axes: str | None, values: bool, scratch: ScratchFile | None
+) -> StoredStack:
     check_chain(tif)
     series = _one_series(path, tif)
     check_series(tif, series)
@@ -113,10 +125,12 @@ def _read(path: Path, tif: tifffile.TiffFile, axes: str | None, values: bool) ->
         letters, shape_read = tiff_axes.from_file(path, stored, shape, full, full_shape), full_shape
     else:
         letters, shape_read = tiff_axes.from_user(path, axes, stored, shape, full)
-    if values:
+    if values and scratch is not None and series.nbytes > MOST_IN_MEMORY:
+        array = tiff_axes.to_zyxc(mapped_series(path, tif, series, scratch).reshape(shape_read), letters)
+    elif values:
         array = series.asarray()
         array = array.astype(array.dtype.newbyteorder("="), copy=False).reshape(shape_read)
-        array = tiff_axes.to_zyxc(array, letters)
+        array = np.ascontiguousarray(tiff_axes.to_zyxc(array, letters))
     else:
         sides = dict(zip(letters, shape_read, strict=True))
         array = np.broadcast_to(np.zeros((), series.dtype), [sides.get(letter, 1) for letter in "ZYXC"])

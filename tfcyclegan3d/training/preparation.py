@@ -6,25 +6,30 @@ import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
-from tfcyclegan3d import errors, preprocessing
+from tfcyclegan3d import errors, preprocessing, tiling
 from tfcyclegan3d.config import Config, LossConfig, PreprocessingConfig
 from tfcyclegan3d.preprocessing import CoarseObjects
+from tfcyclegan3d.scratch import ScratchFile
+from tfcyclegan3d.stacks import grids_of
 from tfcyclegan3d.synthesis import estimation
 from tfcyclegan3d.synthesis.classes import check_channels, classes_of
 from tfcyclegan3d.synthesis.diameters import diameters_in_voxels, prior_of_diameters
 from tfcyclegan3d.synthesis.fitting import fit_prior
 from tfcyclegan3d.synthesis.placement import draw_scene
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior
-from tfcyclegan3d.volumes import Volume, check_image
+from tfcyclegan3d.synthesis.scale_space import middle
+from tfcyclegan3d.training import on_disk
+from tfcyclegan3d.volumes import Grid, Volume, check_image
 
 logger = logging.getLogger(__name__)
 
 Triple = tuple[int, int, int]
 UNSURE = 0.4  # Of a fit's confidence.
+MOST_DRAWN = 2**24  # Voxels of a drawn mask: rendering one takes a dozen times as many floats.
 GOLGI_WEIGHT = 3.5  # Paper, section III.C: Golgi is under-represented; every other class weighs 1.
 GOLGI_PERCENTILES, PERCENTILES = (95.0, 99.8), (95.0, 98.0)  # The paper's published code, class by class.
 
@@ -38,7 +43,7 @@ class Prepared:
     config : Config
         With nothing left open: the run can be repeated from it.
     images : list of ndarray
-        ZYXC float32 in [-1, 1], on the networks' grid.
+        ZYXC float32 in [-1, 1], on the networks' grid; on disk, like the masks.
     objects : list of CoarseObjects
         The masks on the networks' grid; not paired with the images.
     prior : Prior or None
@@ -47,6 +52,8 @@ class Prepared:
         Of the stacks, in the prior's unit; relative to X where masks were given.
     notes : list of str
         What was found or assumed, for the user to read.
+    scratch_folder : Path, optional
+        On whose disk images and masks lie, in files without a name.
     """
 
     config: Config
@@ -55,6 +62,7 @@ class Prepared:
     prior: Prior | None
     voxel_size: tuple[float, float, float]
     notes: list[str]
+    scratch_folder: Path | None = None
 
     def redrawn(self, fills: Mapping[str, float]) -> list[CoarseObjects]:
         """Return masks drawn anew, about as full as the networks find the stacks to be.
@@ -68,50 +76,56 @@ class Prepared:
             name: (float(np.clip(0.85 * fill, 0.002, 0.5)), float(np.clip(1.2 * fill, 0.004, 0.55)))
             for name, fill in fills.items()
         }
-        return _drawn_objects(self.config, self.prior.with_fill(intervals), self.voxel_size, self.images, stream=8)
+        prior, scratch = self.prior.with_fill(intervals), ScratchFile(self.scratch_folder)
+        return _drawn_objects(self.config, prior, self.voxel_size, self.images, scratch, stream=8)
 
 
-def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Config) -> Prepared:
+def prepare(
+    images: Sequence[Volume], masks: Sequence[Volume] | None, config: Config, scratch_folder: Path | None = None
+) -> Prepared:
     """Check the stacks, settle what the configuration leaves open, and bring everything to the networks' grid.
 
     Parameters
     ----------
     images : sequence of Volume
-        The user's stacks, one channel a class.
+        The user's stacks, one channel a class; taken one at a time (see ``Stacks``) and looked at slab by slab.
     masks : sequence of Volume, optional
         Masks to train against, not paired with the images; drawn from the prior without them.
     config : Config
         As the user gave it.
+    scratch_folder : Path, optional
+        On whose disk to put what the training draws patches from; the system's folder for temporary files without it.
 
     Raises
     ------
     UserError
-        For stacks or settings that do not fit each other.
+        For stacks or settings that do not fit each other, or a disk that is full.
     """
-    if not images:
+    if not len(images):
         raise errors.OptionError("images", [], "give at least one stack")
     for image in images:
         check_image(image)
     notes: list[str] = []
     given = Prior.from_dict(config.synthesis.prior) if config.synthesis.prior is not None and not masks else None
-    classes = config.classes or (given.class_names if given is not None else classes_of(images[0]))
-    check_channels([*images, *(masks or [])], classes)
+    grids = grids_of(images)
+    classes = config.classes or (given.class_names if given is not None else classes_of(grids[0]))
+    check_channels([*grids, *(grids_of(masks) if masks else [])], classes)
     config = dataclasses.replace(
         config,
         classes=classes,
         losses=_with_class_weights(config, classes),
         preprocessing=_with_percentiles(config, classes),
     )
-    prior = None if masks else given or _fitting_prior(config, images, notes)
+    prior = None if masks else given or _fitting_prior(config, images, grids, notes)
     if given is not None and given.class_names != classes:
         raise errors.PriorError(
             f"it draws {', '.join(given.class_names)}, but the classes are {', '.join(classes)}",
             "name the same classes in the same order with --classes",
         )
-    voxel_size = voxel_aspect(images[0]) if prior is None else prior.voxel_size(images[0].voxel_size_um)
+    voxel_size = voxel_aspect(grids[0]) if prior is None else prior.voxel_size(grids[0].voxel_size_um)
     if prior is not None:
-        prior.check_fits(np.max([image.shape for image in images], axis=0).tolist(), voxel_size)
-    config = _with_grid(config, prior, images, masks, voxel_size, notes)
+        prior.check_fits(np.max([grid.shape for grid in grids], axis=0).tolist(), voxel_size)
+    config = _with_grid(config, prior, grids, masks, voxel_size, notes)
     factors = config.preprocessing.downsampling
     reach = 2**config.model.critic_levels
     if all(side <= reach for side in config.training.patch_shape):
@@ -121,23 +135,20 @@ def prepare(images: Sequence[Volume], masks: Sequence[Volume] | None, config: Co
             f"levels to tell anything: give patches above {reach} voxels, or fewer model.critic_levels"
         )
 
-    prepared_images = []
-    for image in images:
-        coarse = preprocessing.downsample(image.array, factors)
-        bounds = preprocessing.stretch_bounds(coarse, config.preprocessing.percentiles)
-        prepared_images.append(preprocessing.stretch(coarse, bounds))
+    scratch = ScratchFile(scratch_folder)
+    prepared_images = on_disk.images(images, config.preprocessing, scratch)
     objects = (
-        _given_objects(masks, factors)
+        on_disk.given_objects(masks, factors, scratch)
         if masks
-        else _drawn_objects(config, prior, voxel_size, prepared_images, stream=7, notes=notes)
+        else _drawn_objects(config, prior, voxel_size, prepared_images, scratch, stream=7, notes=notes)
     )
     if not any(one.numbers.any() for one in objects):
         raise errors.PriorError("the masks hold no object", "give masks with objects, or a prior that fits the stack")
     config = dataclasses.replace(config, losses=_with_foreground_weights(config, objects))
-    return Prepared(config, prepared_images, objects, prior, voxel_size, notes)
+    return Prepared(config, prepared_images, objects, prior, voxel_size, notes, scratch_folder)
 
 
-def voxel_aspect(volume: Volume) -> tuple[float, float, float]:
+def voxel_aspect(volume: Volume | Grid) -> tuple[float, float, float]:
     """Return the size of a voxel along Z, Y, X relative to X; 1 along each where the stack does not say."""
     if volume.voxel_size_um is None:
         return (1.0, 1.0, 1.0)
@@ -188,10 +199,10 @@ def _with_foreground_weights(config: Config, objects: Sequence[CoarseObjects]) -
     return dataclasses.replace(config.losses, foreground_weights=weights)
 
 
-def _fitting_prior(config: Config, images: Sequence[Volume], notes: list[str]) -> Prior:
+def _fitting_prior(config: Config, images: Sequence[Volume], grids: Sequence[Grid], notes: list[str]) -> Prior:
     """Return what to draw where no prior is given: the paper's, from the diameters, or fitted to the stacks."""
     classes = config.classes
-    diameters = diameters_in_voxels(config.synthesis.diameters or {}, classes, images[0])
+    diameters = diameters_in_voxels(config.synthesis.diameters or {}, classes, grids[0])
     if not diameters and not config.synthesis.fill_from_stack and classes == NUCLEI_AND_GOLGI.class_names:
         notes.append(
             "no diameters given: objects are drawn as in the paper (Golgi 10 to 18 voxels across, nuclei 34 to "
@@ -199,12 +210,12 @@ def _fitting_prior(config: Config, images: Sequence[Volume], notes: list[str]) -
         )
         return NUCLEI_AND_GOLGI
     if len(diameters) == len(classes):
-        fills = {
-            name: estimation.fill_fraction([image.array[..., k : k + 1] for image in images])
-            for k, name in enumerate(classes)
-        }
+        of_images = [
+            [estimation.fill_fraction([image.array[..., k : k + 1]]) for k in range(len(classes))] for image in images
+        ]
+        fills = dict(zip(classes, np.mean(of_images, axis=0).tolist(), strict=True))
         shares = {name: (max(fill, 1e-4),) * 2 for name, fill in fills.items()}
-        prior = prior_of_diameters(diameters, shares, images[0].voxel_size_um)
+        prior = prior_of_diameters(diameters, shares, grids[0].voxel_size_um)
     else:
         fit = fit_prior(images, classes, diameters)
         notes.append("synthetic masks are fitted to the stacks, without a label; what was found:")
@@ -229,7 +240,7 @@ def _fitting_prior(config: Config, images: Sequence[Volume], notes: list[str]) -
 def _with_grid(
     config: Config,
     prior: Prior | None,
-    images: Sequence[Volume],
+    grids: Sequence[Grid],
     masks: Sequence[Volume] | None,
     voxel_size: Sequence[float],
     notes: list[str],
@@ -241,12 +252,16 @@ def _with_grid(
             smallest = min(one.typical_diameter for one in prior.objects)
         else:
             # Object numbers or bool alike: what counts is where the objects are.
-            drawn = [(mask.array > 0).astype(np.uint8) for mask in masks]
-            found = [estimation.diameter(mask[..., k], voxel_size) for mask in drawn for k in range(mask.shape[-1])]
+            parts = (
+                middle(mask.array[..., k], estimation.MOST_THRESHOLDED)
+                for mask in masks
+                for k in range(mask.n_channels)
+            )
+            found = [estimation.diameter((part > 0).astype(np.uint8), voxel_size) for part in parts]
             smallest = min((diameter for diameter in found if diameter), default=config.preprocessing.working_diameter)
         factors = preprocessing.working_factors(smallest, voxel_size, config.preprocessing.working_diameter)
         # A stack is not made thinner than half a patch, so that no more than half of a patch is reflection.
-        thinnest = np.min([image.shape for image in images], axis=0)
+        thinnest = np.min([grid.shape for grid in grids], axis=0)
         factors = tuple(
             int(max(1, min(factor, side // (size // 2))))
             for factor, side, size in zip(factors, thinnest, config.training.patch_shape, strict=True)
@@ -260,19 +275,12 @@ def _with_grid(
     )
 
 
-def _given_objects(masks: Sequence[Volume], factors: Triple) -> list[CoarseObjects]:
-    objects = []
-    for mask in masks:
-        numbered = [ndimage.label(mask.array[..., k] > 0)[0] for k in range(mask.n_channels)]
-        objects.append(CoarseObjects.of(np.stack(numbered, axis=-1).astype(np.int32), factors))
-    return objects
-
-
 def _drawn_objects(
     config: Config,
     prior: Prior,
     voxel_size: Sequence[float],
     images: Sequence[np.ndarray],
+    scratch: ScratchFile,
     stream: int,
     notes: list[str] | None = None,
 ) -> list[CoarseObjects]:
@@ -286,12 +294,13 @@ def _drawn_objects(
         sides = np.maximum(images[i % len(images)].shape[:3], config.training.patch_shape)
         if config.synthesis.maximum_shape is not None:
             sides = np.minimum(sides, np.maximum(config.synthesis.maximum_shape, config.training.patch_shape))
+        sides = np.maximum(tiling.shortened(sides, MOST_DRAWN), config.training.patch_shape)
         seed = np.random.SeedSequence([config.seed, stream, i])
         # Counts are those of a whole stack; what is padded beyond one stays as the preset says.
         share = min(1.0, float(np.prod(sides) / np.prod(images[i % len(images)].shape[:3])))
         scene = draw_scene(tuple(int(side) for side in sides * finer), prior.for_part(share), fine, seed)
         shortfalls.extend(scene.shortfalls)
-        objects.append(CoarseObjects.of(scene.numbers(), finer))
+        objects.append(on_disk.scene_objects(scene, finer, scratch))
     if shortfalls and notes is not None:
         notes.append(f"{len(shortfalls)} of the synthetic masks are as full as they get; the first: {shortfalls[0]}")
     return objects

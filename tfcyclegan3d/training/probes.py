@@ -70,7 +70,7 @@ def spread_probes(volumes: Sequence[np.ndarray], shape: Triple, n_probes: int, s
 
     Parameters
     ----------
-    volumes : sequence of ndarray, ZYXC float32 in [-1, 1]
+    volumes : sequence of ndarray, ZYXC
         Images or masks; padded by reflection where they are smaller than a probe.
     shape : (int, int, int)
         Z, Y, X of a probe.
@@ -87,10 +87,13 @@ def spread_probes(volumes: Sequence[np.ndarray], shape: Triple, n_probes: int, s
     rng = np.random.default_rng(list(seed))
     found = []
     for i in range(n_probes * N_CANDIDATES):
-        volume = preprocessing.pad_to(volumes[i % len(volumes)], shape)
-        starts = [int(rng.integers(side - size + 1)) for side, size in zip(volume.shape[:3], shape, strict=True)]
+        volume = volumes[i % len(volumes)]
+        starts = [
+            int(rng.integers(max(side - size, 0) + 1)) for side, size in zip(volume.shape[:3], shape, strict=True)
+        ]
         place = tuple(slice(first, first + size) for first, size in zip(starts, shape, strict=True))
-        found.append(np.asarray(volume[place], dtype=np.float32))
+        # Cut before it is padded: a volume may be larger than memory.
+        found.append(preprocessing.pad_to(np.asarray(volume[place], dtype=np.float32), shape))
     order = np.argsort([-probe.mean() for probe in found], kind="stable")
     chosen = np.linspace(0, len(found) - 1, n_probes).round().astype(int)
     # Flipped each in a way of its own: a stack no larger than a probe would give the same one again and again.

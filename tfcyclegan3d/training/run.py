@@ -21,6 +21,7 @@ from tfcyclegan3d import errors, presets
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.progress import progress_bar
+from tfcyclegan3d.stacks import Stack, Stacks
 from tfcyclegan3d.training.course import Clock, Course, beginning
 from tfcyclegan3d.training.distribution import Distribution, choose
 from tfcyclegan3d.training.loop import FINISHED, INTERRUPTED, chosen_networks, fit, restored
@@ -30,7 +31,6 @@ from tfcyclegan3d.training.run_folder import RunFolder, fingerprint, machine
 from tfcyclegan3d.training.trainer import CycleGANTrainer
 from tfcyclegan3d.training.watch import read_monitors
 from tfcyclegan3d.version import __version__
-from tfcyclegan3d.volumes import Volume, read_volume
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,6 @@ logger = logging.getLogger(__name__)
 FAILING = "failing"
 # A training the clock ends before this share of its steps is called short.
 SHORT = 0.5
-
-Stack = Volume | np.ndarray | str | Path
 
 
 @dataclass(frozen=True)
@@ -140,20 +138,24 @@ def train(
     distribution = choose(config.training)
     if distribution.is_chief:
         RunFolder.check(output, overwrite=overwrite, resume=resume)
-    image_volumes = [_volume(stack, axes, channels, voxel_size_um) for stack in _listed(images)]
-    mask_volumes = [_volume(stack) for stack in _listed(masks)] if masks is not None else None
-    inputs = [_input_entry(stack) for stack in [*_listed(images), *(_listed(masks) if masks is not None else [])]]
+    # On the disk of the run: a system's folder for temporary files may be a disk in memory.
+    scratch_folder = next(place for place in (output, *output.absolute().parents) if place.is_dir())
+    image_stacks = Stacks(images, axes, channels, voxel_size_um, scratch_folder=scratch_folder)
+    mask_stacks = Stacks(masks, scratch_folder=scratch_folder) if masks is not None else None
+    inputs = [_input_entry(stack) for stack in [*image_stacks.given, *(mask_stacks.given if mask_stacks else [])]]
     recorded = RunFolder.recorded(output) if resume else None
     if recorded is not None:
         _check_same_inputs(output, recorded[0], inputs)
-    prepared = prepare(image_volumes, mask_volumes, config)
+    prepared = prepare(image_stacks, mask_stacks, config, scratch_folder)
+    # What they hold open or in memory is not needed any more.
+    del image_stacks, mask_stacks
     if distribution.note is not None:
         prepared.notes.append(distribution.note)
     for note in prepared.notes:
         logger.info(note)
     if begun_with is not None:
         _check_resumable(output, begun_with, prepared.config)
-    _check_alike(distribution, config, [*image_volumes, *(mask_volumes or [])])
+    _check_alike(distribution, config, prepared)
     trainer = CycleGANTrainer(prepared, distribution)
     run = RunFolder(output, trainer.columns)
     course = beginning(prepared.config, trainer.probes)
@@ -179,23 +181,6 @@ def train(
         run.write_manifest(manifest | _ending(finished, course, preparation, run.read_metrics()))
         write_report(run)
     return finished
-
-
-def _listed(stacks: Sequence[Stack] | Stack) -> list[Stack]:
-    """Take a single stack for a list of one."""
-    return [stacks] if isinstance(stacks, Volume | np.ndarray | str | Path) else list(stacks)
-
-
-def _volume(
-    stack: Stack,
-    axes: str | None = None,
-    channels: Sequence[int] | None = None,
-    voxel_size_um: tuple[float, float, float] | None = None,
-) -> Volume:
-    if isinstance(stack, str | Path):
-        return read_volume(stack, axes, channels, voxel_size_um)
-    volume = stack if isinstance(stack, Volume) else Volume(stack)
-    return volume if channels is None else volume.select_channels(channels)
 
 
 def _input_entry(stack: Stack) -> dict[str, Any]:
@@ -226,17 +211,26 @@ def _check_resumable(output: Path, begun_with: Config, wanted: Config) -> None:
         )
 
 
-def _check_alike(distribution: Distribution, config: Config, volumes: Sequence[Volume]) -> None:
-    """Refuse a cluster whose workers would prepare unlike trainings."""
+def _check_alike(distribution: Distribution, config: Config, prepared: Prepared) -> None:
+    """Refuse a cluster whose workers have prepared unlike trainings."""
     if distribution.n_workers > 1:
         distribution.check_alike(
             {
                 "versions": (__version__, tf.__version__, keras.__version__),
                 "settings": config.to_dict(),
-                "stacks": [hashlib.sha256(np.ascontiguousarray(volume.array)).hexdigest() for volume in volumes],
+                "stacks": [_digest(image) for image in prepared.images],
+                "masks": [_digest(one.coverage) for one in prepared.objects],
                 "precision": policy_for(config.training.mixed_precision),
             }
         )
+
+
+def _digest(volume: np.ndarray) -> str:
+    """Return the sha256 of an array, plane by plane."""
+    digest = hashlib.sha256(repr(volume.shape).encode())
+    for plane in volume:
+        digest.update(np.ascontiguousarray(plane))
+    return digest.hexdigest()
 
 
 def _manifest(

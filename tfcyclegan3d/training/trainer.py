@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 START_DECAY_FROM, START_FINAL_RATE = 0.5, 0.2
 N_PREVIEWS = 3
+# Stacks, and tiles of each, that tell how full the stacks are.
+MOST_LOOKED_AT = 256
 PROBE_INDEX = 2**62  # Far from every index a training reaches: patches drawn to be shown alone.
 
 
@@ -222,13 +224,13 @@ class CycleGANTrainer:
         patch_shape = self.config.training.patch_shape
         image = self._prepared.images[i % len(self._prepared.images)]
         padding = tiling.padding_to(image.shape[:3], patch_shape)
-        padded = preprocessing.pad_to(image, patch_shape)
         rng = np.random.default_rng([self.config.seed, 9, i])
-        start = [int(rng.integers(side - size + 1)) for side, size in zip(padded.shape[:3], patch_shape, strict=True)]
+        sides = np.maximum(image.shape[:3], patch_shape)
+        start = [int(rng.integers(side - size + 1)) for side, size in zip(sides, patch_shape, strict=True)]
         place = tuple(slice(first, first + size) for first, size in zip(start, patch_shape, strict=True))
         # An axis is either padded to the patch's size, and starts at 0, or is not padded at all.
         crop = tuple(slice(before, size - after) for (before, after), size in zip(padding, patch_shape, strict=True))
-        return padded[place], crop
+        return preprocessing.pad_to(image[place], patch_shape), crop
 
     def _foreground_weights(self, progress: float) -> tf.Tensor:
         """Return the configured weights, which fade to their 0.6th power while the start goes on.
@@ -253,9 +255,12 @@ class CycleGANTrainer:
         The critics would otherwise teach the networks how full the first masks were, which came from a threshold that
         misses dim objects.
         """
-        masks = [self._predicted_mask(image) for image in self._prepared.images]
         channels = self._prepared.prior.channels().values()
-        fills = [np.mean([mask[..., list(some)].any(axis=-1).mean() for mask in masks]) for some in channels]
+        found = []
+        for image in tiling.spread(self._prepared.images, MOST_LOOKED_AT):
+            mask = self._predicted_mask(image)
+            found.append([mask[..., list(some)].any(axis=-1).mean() for some in channels])
+        fills = [np.mean(of_stacks) for of_stacks in zip(*found, strict=True)]
         self._fills.assign(self.distribution.of_chief(np.maximum(fills, 1e-6)))
         kinds = [" and ".join(kind.class_names) for kind in self._prepared.prior.groups()]
         found = ", ".join(f"{name} {100 * fill:.1f} %" for name, fill in zip(kinds, fills, strict=True))
@@ -271,25 +276,38 @@ class CycleGANTrainer:
 
     def _set_masks(self, objects: list[CoarseObjects]) -> None:
         patch_shape, seed = self.config.training.patch_shape, self.config.seed
-        masks = [patches.mask_range(one.coverage) for one in objects]
-        self._sources["masks"] = patches.VolumePatches(masks, patch_shape, (seed, 2), self.config.training.augmentation)
+        masks = [one.coverage for one in objects]
+        augmented = self.config.training.augmentation
+        self._sources["masks"] = patches.VolumePatches(masks, patch_shape, (seed, 2), augmented, patches.mask_range)
         self._sources["rendered"] = patches.RenderedPatches(
             objects, patch_shape, ANY, self.config.preprocessing.percentiles, (seed, 3)
         )
         for name in ("masks", "rendered"):
             self._iterators.pop(name, None)
         shape, n_probes = self.config.inference.tile_shape, len(self._probe_images)
-        self.probes = Probes(self._probe_images, spread_probes(masks, shape, n_probes, (seed, 11)))
+        drawn = patches.mask_range(spread_probes(masks, shape, n_probes, (seed, 11)))
+        self.probes = Probes(self._probe_images, drawn)
 
     def _predicted_mask(self, image: np.ndarray) -> np.ndarray:
-        """Return the mask (ZYXC bool) of a whole stack by tiles side by side: rough at their seams, good for shares."""
+        """Return the mask (ZYXC bool) of a stack by tiles side by side: rough at their seams, good for shares.
+
+        Of a large stack, the masks of tiles spread over it, one after the other along Z.
+        """
         to_mask, _ = self.present_networks()
         tile = self.config.training.patch_shape
-        padded = preprocessing.pad_to(image, tile)
-        mask = np.zeros(padded.shape, bool)
-        for place in tiling.plan_tiles(padded.shape[:3], tile, (0, 0, 0)):
-            mask[place.slices] = to_mask.predict_on_batch(padded[place.slices][np.newaxis])[0] > 0
-        return mask[tiling.crop_of(tiling.padding_to(image.shape[:3], tile))]
+        sides = tuple(np.maximum(image.shape[:3], tile).tolist())
+        crop = tiling.crop_of(tiling.padding_to(image.shape[:3], tile))
+        tiles = tiling.plan_tiles(sides, tile, (0, 0, 0))
+
+        def predicted(place: tiling.Tile) -> np.ndarray:
+            return to_mask.predict_on_batch(preprocessing.pad_to(image[place.slices], tile)[np.newaxis])[0] > 0
+
+        if len(tiles) > MOST_LOOKED_AT:
+            return np.concatenate([predicted(place)[crop] for place in tiling.spread(tiles, MOST_LOOKED_AT)])
+        mask = np.zeros((*sides, image.shape[-1]), bool)
+        for place in tiles:
+            mask[place.slices] = predicted(place)
+        return mask[crop]
 
     @property
     def _uses_pairs(self) -> bool:

@@ -1,0 +1,109 @@
+"""What a training draws patches from, brought to the networks' grid slab by slab and kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from tfcyclegan3d import preprocessing, tiling
+from tfcyclegan3d.config import PreprocessingConfig
+from tfcyclegan3d.preprocessing import CoarseObjects
+from tfcyclegan3d.scratch import ScratchFile
+from tfcyclegan3d.synthesis.scene import Scene
+from tfcyclegan3d.volumes import Volume
+
+Triple = tuple[int, int, int]
+MOST_NUMBERED = 2**24  # Voxels of a given mask, on its own grid, whose objects are numbered at a time.
+
+
+def images(volumes: Sequence[Volume], config: PreprocessingConfig, scratch: ScratchFile) -> list[np.ndarray]:
+    """Average stacks to the networks' grid and stretch their contrast.
+
+    Parameters
+    ----------
+    volumes : sequence of Volume
+        Taken one at a time.
+    config : PreprocessingConfig
+        With the downsampling settled.
+    scratch : ScratchFile
+        Where to.
+
+    Returns
+    -------
+    list of ndarray
+        ZYXC float32 in [-1, 1].
+
+    Raises
+    ------
+    OutputError
+        If the disk is full.
+    """
+    written = [_write_image(volume.array, config, scratch) for volume in volumes]
+    return [np.moveaxis(scratch.array(start, np.float32, shape), 0, axis) for start, shape, axis in written]
+
+
+def _write_image(
+    array: np.ndarray, config: PreprocessingConfig, scratch: ScratchFile
+) -> tuple[int, tuple[int, ...], int]:
+    """Write a stretched stack; return where, its shape there, and which of Z, Y, X comes first there.
+
+    It is cut across the axis that its file is cut across, so that the file is read once from its beginning to its end.
+    """
+    axis, factors = tiling.slowest_axis(array.strides), config.downsampling
+    sides = [-(-side // factor) for side, factor in zip(array.shape[:3], factors, strict=True)]
+    shape = (sides.pop(axis), *sides, array.shape[3])
+    coarse_slabs = preprocessing.downsampled_slabs(array, factors, axis)
+    start = scratch.write(np.moveaxis(slab, axis, 0) for slab in coarse_slabs)
+    coarse = scratch.array(start, np.float32, shape)
+    bounds = preprocessing.stretch_bounds(coarse, config.percentiles)
+    slabs = tiling.plan_slabs(shape)
+    scratch.write((preprocessing.stretch(coarse[slab], bounds) for slab in slabs), start)
+    return start, shape, axis
+
+
+def given_objects(masks: Sequence[Volume], factors: Triple, scratch: ScratchFile) -> list[CoarseObjects]:
+    """Return the numbered objects of masks on the networks' grid; a large mask becomes several smaller ones.
+
+    Parameters
+    ----------
+    masks : sequence of Volume
+        0 for background; taken one at a time.
+    factors : (int, int, int)
+        Of the downsampling.
+    scratch : ScratchFile
+        Where to.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full.
+    """
+    objects = []
+    for mask in masks:
+        piece = tiling.shortened(mask.shape, MOST_NUMBERED)
+        for tile in tiling.plan_tiles(mask.shape, piece, (0, 0, 0)):
+            part = mask.array[tile.slices] > 0
+            numbered = [ndimage.label(part[..., k])[0] for k in range(mask.n_channels)]
+            one = CoarseObjects.of(np.stack(numbered, axis=-1).astype(np.int32), factors)
+            objects.append(CoarseObjects(scratch.keep(one.numbers), scratch.keep(one.coverage)))
+    return objects
+
+
+def scene_objects(scene: Scene, factors: Triple, scratch: ScratchFile) -> CoarseObjects:
+    """Paint a scene and bring it to a grid coarser by ``factors``, some planes at a time.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full.
+    """
+    shape = (*scene.shape, len(scene.class_names))
+    coarse_shape = (*(-(-side // factor) for side, factor in zip(scene.shape, factors, strict=True)), shape[3])
+    slabs = tiling.plan_slabs(shape, 0, factors[0])
+    numbers = scratch.write(preprocessing.coarse_numbers(scene.numbers(planes), factors) for (planes,) in slabs)
+    coverage = scratch.write(preprocessing.downsample(scene.mask(planes) > 0, factors) for (planes,) in slabs)
+    return CoarseObjects(
+        scratch.array(numbers, scene.number_type, coarse_shape), scratch.array(coverage, np.float32, coarse_shape)
+    )
