@@ -50,7 +50,7 @@ CONFIG = TINY.replace(
 )
 
 
-def plain_descent(rate, *_):
+def plain_descent(rate=RATE, *_, **__):
     """In Adam's place: steps that are gradients, where Adam's would be little more than their signs."""
     return keras.optimizers.SGD(rate)
 
