@@ -1,5 +1,6 @@
 """Devices and workers that share a batch train the networks that one device would; who takes part is checked first."""
 
+import csv
 import json
 import os
 import socket
@@ -23,7 +24,6 @@ from tfcyclegan3d.training.networks import build_networks
 
 ROOT = Path(__file__).parents[1]
 WAYS = ("two devices", "two workers")
-N_STEPS = CONFIG.training.epochs
 TIME_LIMIT_S = 280
 
 
@@ -70,18 +70,13 @@ def trained(tmp_path_factory):
     return folders
 
 
-def checkpoints(folder):
-    """The state after each step."""
-    states = []
-    for epoch in range(1, N_STEPS + 1):
+def states(folder):
+    """What the checkpoints after the first and after all CycleGAN steps hold."""
+    found = []
+    for epoch in range(1, CONFIG.training.epochs + 1):
         with np.load(folder / "run" / "checkpoints" / f"epoch_{epoch:04d}.npz") as file:
-            states.append({name: file[name] for name in file.files if not name.startswith("clock/")})
-    return states
-
-
-def weights(state):
-    networks = ("image_to_mask", "mask_to_image", "mask_critic", "image_critic")
-    return {name: value for name, value in state.items() if name.split("/")[0] in networks}
+            found.append({name: file[name] for name in file.files if not name.startswith(("record", "selection/"))})
+    return found
 
 
 def found(folder, worker=0):
@@ -89,36 +84,33 @@ def found(folder, worker=0):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_gradients_of_each_step_are_those_of_the_joint_batch(trained, way):
-    """By plain descent a step moves weights by rate times gradient; noise, pairs, identity and pools take part."""
-    networks = build_networks(CONFIG.model, 2, "float32", CONFIG.seed)
-    begun = {
-        f"{name}/{i:04d}": variable.numpy()
-        for name in ("image_to_mask", "mask_to_image", "mask_critic", "image_critic")
-        for i, variable in enumerate(getattr(networks, name).variables)
-    }
-    alone, shared = ([begun, *map(weights, checkpoints(trained[name]))] for name in ("one device", way))
-    for step in range(N_STEPS):
-        for name in begun:
-            wanted = (alone[step + 1][name] - alone[step][name]) / RATE
-            gradient = (shared[step + 1][name] - shared[step][name]) / RATE
-            size = np.abs(wanted).max()
-            # Steps after the first begin at weights which differ by rounding already.
-            np.testing.assert_allclose(gradient, wanted, atol=2e-5 + 2e-3 * size, rtol=0, err_msg=f"{step} {name}")
-        moved = [np.abs(alone[step + 1][name] - alone[step][name]).max() for name in begun]
-        assert max(moved) > 1e-3
+def test_the_gradients_of_both_kinds_of_steps_are_those_of_the_joint_batch(trained, way):
+    """By what the optimisers hold: rate times gradient, with half of what they held before."""
+    n_compared = 0
+    for alone, shared in zip(states(trained["one device"]), states(trained[way]), strict=True):
+        assert alone.keys() == shared.keys()
+        for name, wanted in alone.items():
+            if "_optimizer/" in name and wanted.ndim > 0:
+                size = np.abs(wanted).max()
+                np.testing.assert_allclose(shared[name], wanted, rtol=0, atol=2e-5 * RATE + 1e-3 * size, err_msg=name)
+                n_compared += size > 0.01 * RATE
+    assert n_compared > 50
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_averages_pools_and_counters_are_those_of_one_device_too(trained, way):
-    alone, shared = (checkpoints(trained[name])[-1] for name in ("one device", way))
-    assert alone.keys() == shared.keys()
-    for name, value in alone.items():
+def test_weights_averages_pools_and_counters_are_those_of_one_device_too(trained, way):
+    networks = build_networks(CONFIG.model, 2, "float32", CONFIG.seed)
+    begun = [variable.numpy() for variable in networks.generator_variables]
+    alone, shared = (states(trained[name])[-1] for name in ("one device", way))
+    rounding = 4 * np.finfo(np.float32).eps
+    for name, wanted in alone.items():
         # Pools hold float16.
-        np.testing.assert_allclose(shared[name], value, atol=2e-3 if name.startswith("pools") else 1e-4, err_msg=name)
-    assert shared["steps/0000"] == N_STEPS - 1
-    assert shared["pools/0001"] == shared["pools/0003"] == 2 * (N_STEPS - 1) > CONFIG.training.pool_size
-    assert any(name.startswith("average/") for name in shared)
+        atol = 1e-3 if name.startswith("pools") else 0.02 * RATE
+        np.testing.assert_allclose(shared[name], wanted, atol=atol, rtol=rounding, err_msg=name)
+    averages = [value for name, value in shared.items() if name.startswith("average/")][: len(begun)]
+    assert max(np.abs(now - before).max() for now, before in zip(averages, begun, strict=True)) > RATE
+    assert shared["steps/0000"] == 3
+    assert shared["pools/0001"] == shared["pools/0003"] == 6 > CONFIG.training.pool_size
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -132,10 +124,14 @@ def test_the_run_folder_is_written_once_and_whole(trained, way):
     assert manifest["verdict"] == found(trained[way])["verdict"] == "finished"
     assert manifest["devices"] == found(trained[way])["n_replicas"] == 2
     assert manifest["workers"] == (2 if way == "two workers" else 1)
-    rows = [(path / "metrics.csv").read_text().splitlines()[1:] for path in (alone, shared)]
-    for wanted, row in zip(*rows, strict=True):
-        ours, theirs = ([float(cell) for cell in line.split(",")[4:] if cell] for line in (row, wanted))
-        assert ours == pytest.approx(theirs, rel=1e-3)
+    logged = []
+    for path in (alone, shared):
+        with (path / "metrics.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        losses = [name for name in rows[0] if name.startswith(("adversarial", "cycle", "identity", "super", "critics"))]
+        logged.append([float(row[name]) for row in rows for name in losses if row[name]])
+    assert len(logged[0]) > 8
+    assert logged[1] == pytest.approx(logged[0], rel=1e-3)
 
 
 def test_a_gradient_that_overflows_on_one_device_keeps_both_from_the_step_and_halves_their_loss_scales(trained):
@@ -161,7 +157,9 @@ def test_workers_started_with_unlike_settings_are_refused_on_each_of_them(traine
 
 
 def test_a_worker_that_is_gone_ends_the_other_with_an_error_that_says_so(trained):
-    assert "worker 0 lost touch with another" in (trained["two workers"] / "lost.txt").read_text()
+    said = (trained["two workers"] / "lost.txt").read_text()
+    assert said.startswith("worker 0 lost touch with another")
+    assert "task:1" in said
 
 
 # ---- what is drawn, and by whom

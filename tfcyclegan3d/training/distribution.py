@@ -20,6 +20,9 @@ import tensorflow as tf
 from tfcyclegan3d import errors
 from tfcyclegan3d.config import TrainingConfig
 
+# What TensorFlow's errors say, among other things, on workers that were waiting for one that failed.
+COLLECTIVE_ABORTED = "Collective ops is aborted by:"
+
 Losses = Mapping[str, tf.Tensor | np.ndarray]
 Step = Callable[..., Losses]
 
@@ -152,10 +155,11 @@ class Distribution:
         try:
             yield
         except tf.errors.OpError as error:
-            if self.n_workers == 1:
+            aborted = error.message.partition(COLLECTIVE_ABORTED)[2]
+            if self.n_workers == 1 or not (aborted or isinstance(error, tf.errors.UnavailableError)):
                 raise
             raise errors.ClusterError(
-                f"worker {self.worker} lost touch with another ({error.message.splitlines()[0][:200]})",
+                f"worker {self.worker} lost touch with another ({_first_line(aborted or error.message)})",
                 "see what that one says; start all of them again, with --resume",
             ) from error
 
@@ -194,7 +198,7 @@ def choose(training: TrainingConfig) -> Distribution:
     ConfigError
         For a batch that the devices cannot share equally, or more devices than there are.
     ClusterError
-        For a ``TF_CONFIG`` that names no usable cluster, or one that TensorFlow has been started without.
+        For a ``TF_CONFIG`` that names no usable cluster, or one that cannot be joined.
     """
     n_workers, worker = cluster()
     n_gpus = len(tf.config.list_physical_devices("GPU"))
@@ -207,8 +211,8 @@ def choose(training: TrainingConfig) -> Distribution:
     note = None
     if n_gpus > n_local and wanted is None:
         note = (
-            f"training on {n_local} of {n_gpus} GPUs, which share a batch of {batch} equally; set training.batch_size "
-            f"to a multiple of {n_gpus * n_workers} to use all"
+            f"{n_local} of {n_gpus} GPUs train, since no more of them can share a batch of {batch} equally; set "
+            f"training.batch_size to a multiple of {n_gpus * n_workers} to use all"
         )
     if n_workers > 1:
         return Distribution(_cluster_strategy(n_local, n_gpus), n_workers, worker, note)
@@ -260,7 +264,7 @@ def _most_that_divide(n_devices: int, batch_size: int) -> int:
 def _mirrored(n_devices: int) -> tf.distribute.Strategy:
     """Return the strategy for GPUs of this machine, or for its logical CPU devices where it has no GPU.
 
-    There is one in a process: two of them would number what their devices send each other alike.
+    It is kept: a second one in a process would number what the same devices send each other as the first one does.
     """
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if n_devices > len(devices):
@@ -282,7 +286,11 @@ def _cluster_strategy(n_local: int, n_gpus: int) -> tf.distribute.Strategy:
             f"cannot join the cluster of TF_CONFIG ({error})", "train in a new process"
         ) from error
     except tf.errors.OpError as error:
-        reason = error.message.splitlines()[0][:200]
         raise errors.ClusterError(
-            f"cannot join the cluster of TF_CONFIG ({reason})", "check its addresses, and that every worker is started"
+            f"cannot join the cluster of TF_CONFIG ({_first_line(error.message)})",
+            "check its addresses, and that every worker is started",
         ) from error
+
+
+def _first_line(message: str) -> str:
+    return message.strip().partition("\n")[0][:200]

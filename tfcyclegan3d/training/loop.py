@@ -139,7 +139,7 @@ def _agreed(trainer: CycleGANTrainer, course: Course, decision: Decision) -> Dec
     """Return the chief's decision on every worker, whose networks may differ from the chief's by rounding."""
     if trainer.distribution.n_workers == 1:
         return decision
-    numbers = np.array([ACTIONS.index(decision.action), course.watch.good_epoch])
+    numbers = np.array([ACTIONS.index(decision.action), course.watch.good_epoch], dtype=np.float64)
     action, course.watch.good_epoch = (int(number) for number in trainer.distribution.of_chief(numbers))
     return Decision(ACTIONS[action], decision.reasons or ("the chief of the cluster decided so",))
 
@@ -219,7 +219,7 @@ def _go_back(trainer: CycleGANTrainer, run: RunFolder, course: Course, decision:
         record = load_checkpoint(_checkpoint(run, watch.good_epoch), trainer.state() | course.variables())
         course.selection.restore(record["selection"])
         course.clock.step = int(record["clock"]["step"])
-    course.clock.step = int(distribution.of_chief(np.array(course.clock.step)))
+    course.clock.step = int(distribution.of_chief(np.array(float(course.clock.step))))
     if distribution.n_workers > 1:
         for variable in trainer.state().values():
             variable.assign(distribution.of_chief(variable.numpy()).astype(variable.numpy().dtype))

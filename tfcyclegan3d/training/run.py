@@ -171,7 +171,7 @@ def train(
     with progress_bar("training", show=progress and distribution.is_chief, count=False) as on_progress:
         verdict = fit(trainer, run, on_progress, course, seconds_before=time.monotonic() - begun)
     failing, warnings = _checks(trainer, run, course) if distribution.is_chief else (False, [])
-    if verdict == FINISHED and distribution.of_chief(np.array(failing)):
+    if verdict == FINISHED and distribution.of_chief(np.array(float(failing))):
         verdict = FAILING
     warnings = [*_cut_short(verdict, course.clock, prepared.config), *warnings]
     for warning in warnings:
