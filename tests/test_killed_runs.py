@@ -1,7 +1,6 @@
 """A training whose process dies at any moment, and what resuming makes of it."""
 
 import csv
-import dataclasses
 import functools
 import json
 import os
@@ -18,18 +17,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 import tfcyclegan3d as tc
 from tests.tiny import TINY
-from tfcyclegan3d.training import report
-from tfcyclegan3d.training import run as running
-from tfcyclegan3d.training.distribution import Distribution
-from tfcyclegan3d.training.monitors import MONITORS
-from tfcyclegan3d.training.preparation import prepare
-from tfcyclegan3d.training.probes import Probes, observe
+from tests.toy import ToyTrainer
 from tfcyclegan3d.training.run_folder import RunFolder
-from tfcyclegan3d.training.trainer import CycleGANTrainer
 from tfcyclegan3d.volumes import write_volume
 
 CONFIG = TINY.replace(
@@ -93,84 +85,6 @@ def assert_ended_alike(one, other, epoch, weights_of=weights_of):
 
 
 TIMES = ("minutes", "seconds_per_step")
-WATCHED = [*(f"monitors/{name}" for name in MONITORS), "scores/raw"]
-
-
-@dataclasses.dataclass
-class ToyNetwork:
-    name: str
-    weight: float
-
-    def save(self, path):
-        path.write_text(f"{self.name} {self.weight}")
-
-
-class ToyTrainer:
-    """A trainer whose step is arithmetic: what it gives depends on its number and on every step before."""
-
-    loss_names = ("cycle_mask", "cycle_image", "critics")
-    columns = (*loss_names, "learning_rate_generators", *WATCHED)
-    policy = "float32"
-    distribution = Distribution()
-    recall = CycleGANTrainer.recall
-
-    def __init__(self, prepared, distribution):
-        self.config, self.notes = prepared.config, prepared.notes
-        self._value = tf.Variable(1.0, dtype=tf.float64)
-        drawn = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4, 4, 4, 2)).astype(np.float32)
-        self.probes = Probes(*drawn)
-
-    def step(self, index, progress, rate):
-        if index == 2:
-            self.notes.append("masks are drawn anew")
-        self._value.assign(tf.sin(3 * self._value) + index / 7 + progress)
-        return dict.fromkeys(self.loss_names, abs(float(self._value)) / 3)
-
-    def state(self):
-        return {"value/0000": self._value}
-
-    def restored(self):
-        pass
-
-    @property
-    def learning_rates(self):
-        return {"learning_rate_generators": abs(float(self._value))}
-
-    def look(self):
-        predicted = np.clip(self.probes.images + np.float32(0.3 * self._value.numpy()), -1, 1)
-        return observe(self.probes, *[lambda batch: batch] * 4, predicted), {"raw": predicted}
-
-    def look_at(self, *networks):
-        return self.look()[0]
-
-    def present_networks(self):
-        return self._filled(float(self._value))
-
-    def stored_networks(self, checkpoint, which):
-        with np.load(checkpoint) as file:
-            return self._filled(float(file["value/0000"]))
-
-    def _filled(self, weight):
-        return tuple(ToyNetwork(name, weight) for name in ("image_to_mask", "mask_to_image"))
-
-    def preview(self, footer):
-        return Figure((0.5, 0.5))
-
-
-@pytest.fixture
-def toy(monkeypatch):
-    """Trainings that take a fraction of a second, all but their steps as they are."""
-    prepared = {}
-
-    def prepare_once(images, masks, config, scratch_folder):
-        key = json.dumps(config.to_dict())
-        if key not in prepared:
-            prepared[key] = prepare(images, masks, config, scratch_folder)
-        return dataclasses.replace(prepared[key], notes=list(prepared[key].notes))
-
-    monkeypatch.setattr(running, "CycleGANTrainer", ToyTrainer)
-    monkeypatch.setattr(running, "prepare", prepare_once)
-    monkeypatch.setattr(report, "curves", lambda *_, **__: Figure((0.5, 0.5)))
 
 
 watching = []  # An audit hook stays for good: what it is to call, if anything.

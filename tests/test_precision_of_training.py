@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import inspect
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -14,10 +15,13 @@ from scipy import ndimage
 
 from tests.tiny import TINY
 from tfcyclegan3d import losses
+from tfcyclegan3d.config import ModelConfig
+from tfcyclegan3d.inference.predictor import _in_precision
 from tfcyclegan3d.models.layers import InstanceNormalization
+from tfcyclegan3d.models.resnet_generator import LOGITS, OUTPUT_NORMALIZATION
 from tfcyclegan3d.training.composites import SeparateStep
 from tfcyclegan3d.training.cyclegan import CycleGANStep
-from tfcyclegan3d.training.networks import build_networks
+from tfcyclegan3d.training.networks import build_networks, generator_of
 from tfcyclegan3d.training.start import StartStep
 
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -26,17 +30,19 @@ CONFIG = TINY.replace(
         "losses.identity": 5.0,
         "losses.class_weights": [1.0],
         "losses.foreground_weights": [1.0],
-        "model.residual": "concatenate",
-        "model.output_normalization": "instance",
+        "model.blocks": 0,
+        "model.critic_levels": 1,
+        "training.patch_shape": [12, 12, 12],
     }
 )
+PUBLISHED = ModelConfig(filters=4, blocks=1, end_kernel=3, residual="concatenate", output_normalization="instance")
 every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 
 def rendered_pair(seed=0):
     """Blobs and a dim, noisy picture of them, each BZYXC float32 in [-1, 1]."""
     rng = np.random.default_rng(seed)
-    smooth = ndimage.gaussian_filter(rng.standard_normal((16, 16, 16)), 2)
+    smooth = ndimage.gaussian_filter(rng.standard_normal((12, 12, 12)), 2)
     mask = np.where(smooth > np.quantile(smooth, 0.8), 1.0, -1.0)
     image = 0.5 * ndimage.gaussian_filter(mask, 0.7) + 0.1 * rng.standard_normal(mask.shape)
     return [tf.constant(array[None, ..., None], tf.float32) for array in (np.clip(image, -1, 1), mask)]
@@ -53,6 +59,16 @@ def steps_of(policy):
         step = kind(networks, CONFIG.losses, CONFIG.training, policy, 0, None)
         batch = (image, mask, image, mask, tf.constant(1.0), foreground_weights)
         yield kind.__name__, lambda step=step, batch=batch: step(*batch), list(step.optimizers.values())
+
+
+@contextmanager
+def run_eagerly():
+    """Run steps without compiling them: seconds less for a step or two."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture
@@ -72,29 +88,24 @@ def recorded(monkeypatch):
     return types
 
 
-@pytest.mark.parametrize("policy", POLICIES[1:])
-def test_every_loss_of_every_step_is_computed_from_float32_to_float32(policy, recorded, monkeypatch):
+@every_policy
+def test_every_loss_and_gradient_is_float32_and_every_optimiser_scales_its_loss_under_float16_alone(
+    policy, recorded, monkeypatch
+):
     slopes = set()
     for optimizer in (keras.optimizers.Optimizer, keras.optimizers.LossScaleOptimizer):
         monkeypatch.setattr(
             optimizer, "apply", lambda self, found, variables: slopes.update(one.dtype for one in found)
         )
-    for kind, step, _ in steps_of(policy):
-        # Traced, not run: the types are the graph's.
-        graph = tf.function(step).get_concrete_function()
-        assert {output.dtype for output in graph.outputs} == {tf.float32}, kind
-    assert slopes == {tf.float32}
+    for kind, step, optimizers in steps_of(policy):
+        with run_eagerly():
+            returned = step()
+        assert {loss.dtype for loss in returned.values()} == {tf.float32}, kind
+        scales = [isinstance(one, keras.optimizers.LossScaleOptimizer) for one in optimizers]
+        assert scales == [policy == "mixed_float16"] * {"start": 1, "CycleGANStep": 2, "SeparateStep": 4}[kind]
     used = {"least_squares_generator_loss", "least_squares_critic_loss", "weighted_l1", "balanced_l1"}
     assert used | {"balanced_cross_entropy", "soft_dice_loss"} <= set(recorded)
-    assert set().union(*recorded.values()) == {tf.float32}
-
-
-@every_policy
-def test_every_optimiser_scales_its_loss_under_float16_and_only_there(policy):
-    for kind, _, optimizers in steps_of(policy):
-        scales = [isinstance(one, keras.optimizers.LossScaleOptimizer) for one in optimizers]
-        assert len(scales) == {"start": 1, "CycleGANStep": 2, "SeparateStep": 4}[kind]
-        assert all(scales) if policy == "mixed_float16" else not any(scales), kind
+    assert slopes == set().union(*recorded.values()) == {tf.float32}
 
 
 @every_policy
@@ -121,10 +132,20 @@ def test_the_three_precisions_learn_the_same_task_and_end_alike():
     foreground_weights = tf.constant([1.0])
     ends = {}
     for policy in POLICIES:
-        config = CONFIG.replace({"model.output_normalization": "none"})
-        step = StartStep(build_networks(config.model, 1, policy, 0), 5e-3, policy, None)
-        series = [float(step(image, mask, foreground_weights)["supervised"]) for _ in range(40)]
+        step = StartStep(build_networks(CONFIG.model, 1, policy, 0), 5e-3, policy, None)
+        series = [float(step(image, mask, foreground_weights)["supervised"]) for _ in range(30)]
         assert np.isfinite(series).all(), policy
         ends[policy] = np.mean(series[-5:]) / series[0]
     assert all(end < 0.4 for end in ends.values()), ends
-    assert max(ends.values()) - min(ends.values()) < 0.08, ends
+    assert max(ends.values()) - min(ends.values()) < 0.03, ends
+
+
+@pytest.mark.parametrize("policy", POLICIES[1:])
+def test_a_network_that_predicts_in_a_shorter_type_ends_in_float32_all_the_same(policy):
+    network = generator_of(PUBLISHED, 1, "float32", 0, "image_to_mask")
+    copy = _in_precision(network, policy)
+    computing = {layer.name: layer.compute_dtype for layer in copy.layers}
+    assert {computing.pop(name) for name in ("input", OUTPUT_NORMALIZATION, LOGITS, "output")} == {"float32"}
+    assert set(computing.values()) == {keras.DTypePolicy(policy).compute_dtype}
+    image, _ = rendered_pair()
+    assert np.abs(np.asarray(copy(image)) - np.asarray(network(image))).mean() < 0.05

@@ -45,6 +45,10 @@ class Monitor:
     means: str
     remedy: str
 
+    def is_bad(self, value: float, threshold: float) -> bool:
+        """Tell on which side of a threshold a number lies; NaN is never bad."""
+        return value < threshold if self.fails == "below" else value > threshold
+
 
 def variety(seen: Observation) -> np.ndarray:
     """Return how much of the outputs' variance is between different inputs, of the generator where that is less.

@@ -205,19 +205,20 @@ def last_patches(data: RunData) -> str:
 
 def checks(data: RunData) -> str:
     """Draw every monitor over the epochs beside its threshold."""
-    panels = ""
+    panels, unmeasured = "", []
     for name, monitor in MONITORS.items():
         threshold = data.config["monitors"][name]["threshold"]
         figure = curves(data.rows, {f"monitors/{name}": name}, name.replace("_", " "), threshold, _selected(data))
         if figure is not None:
             last = next(row[f"monitors/{name}"] for row in reversed(data.rows) if row.get(f"monitors/{name}"))
-            fails = float(last) < threshold if monitor.fails == "below" else float(last) > threshold
-            mark = "✗ bad" if fails else "✓ good"
+            mark = "✗ bad" if monitor.is_bad(float(last), threshold) else "✓ good"
             caption = (
                 f"<b>{name.replace('_', ' ').capitalize()}</b> ({mark} at the end): {monitor.asks}. "
                 f"Bad {monitor.fails} {threshold:g}."
             )
             panels += f"<figure><figcaption>{caption}</figcaption>{embedded(figure, f'{name} by epoch')}</figure>"
+        else:
+            unmeasured.append(name.replace("_", " "))
     returns = "".join(
         f"<li>After epoch {one['from_epoch']} the training went back to epoch {one['to_epoch']} and on from there with "
         f"lower learning rates: {html.escape(one['why'])}</li>"
@@ -225,7 +226,9 @@ def checks(data: RunData) -> str:
     )
     text = (
         "<p>Measured after each epoch on fixed patches of the stacks and masks. The dashed line is the threshold, the "
-        "green band the epoch kept.</p>"
+        "green band the epoch kept."
+        + (f" Not to be measured here: {', '.join(unmeasured)}." if unmeasured else "")
+        + "</p>"
     )
     return _section("Checks", f'{text}<ul>{returns}</ul><div class="panels">{panels}</div>', when=panels)
 

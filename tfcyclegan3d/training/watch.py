@@ -66,14 +66,13 @@ def read_monitors(config: MonitorsConfig, seen: Observation, classes: Sequence[s
     for name, monitor in MONITORS.items():
         threshold = config.of(name).threshold
         values = np.atleast_1d(monitor.measure(seen)).astype(np.float64)
-        sign = 1 if monitor.fails == "below" else -1
         if np.isnan(values).all():
             readings.append(Reading(name, float("nan"), "", False))
             continue
-        worst = int(np.nanargmin(sign * values))
-        class_name = classes[worst] if len(values) == len(classes) and values.size > 1 else classes[0]
+        worst = int(np.nanargmin(values) if monitor.fails == "below" else np.nanargmax(values))
         value = float(values[worst])
-        readings.append(Reading(name, value, class_name, sign * value < sign * threshold))
+        class_name = classes[worst] if values.size == len(classes) else ""
+        readings.append(Reading(name, value, class_name, monitor.is_bad(value, threshold)))
     return readings
 
 

@@ -1,0 +1,3 @@
+"""Fixtures that several modules of tests use."""
+
+from tests.toy import toy  # noqa: F401
