@@ -352,7 +352,7 @@ def test_how_full_a_large_stack_looks_is_told_by_tiles_spread_over_it(monkeypatc
         def predict_on_batch(self, batch):
             return batch
 
-    monkeypatch.setattr(training, "exported", lambda: (Bright(), None))
+    monkeypatch.setattr(training, "present_networks", lambda: (Bright(), None))
     np.testing.assert_array_equal(training._predicted_mask(image), image > 0)
     monkeypatch.setattr(trainer, "MOST_LOOKED_AT", 4)
     part = training._predicted_mask(image)

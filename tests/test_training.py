@@ -710,7 +710,7 @@ def test_a_preview_shows_no_reflection_of_a_stack_smaller_than_a_patch():
     prepared = prepare([Volume(values)], None, config)
     trainer = CycleGANTrainer(prepared)
     for i in range(3):
-        patch, crop = trainer._image_to_show(i)
+        patch, crop = previews.patch_to_show(prepared.images[0], (16, 16, 16), np.random.default_rng(i))
         assert patch.shape == (16, 16, 16, 1)
         assert patch[crop].shape == (5, 12, 16, 1)
         starts = [x for x in range(15) if np.array_equal(prepared.images[0][:, :, x : x + 16], patch[crop])]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from tfcyclegan3d import panels, preprocessing
+from tfcyclegan3d import panels, preprocessing, tiling
+
+Translate = Callable[[np.ndarray], np.ndarray]
 
 SHOWN_PERCENTILES = (2, 99)  # Of the planes shown, which become black and full colour.
 
@@ -42,6 +44,58 @@ def preview_figure(
     if footer:
         figure.supxlabel(footer, fontsize=8, x=0.01, horizontalalignment="left")  # Beside the legend.
     return figure
+
+
+def patch_to_show(
+    image: np.ndarray, patch_shape: tuple[int, int, int], rng: np.random.Generator
+) -> tuple[np.ndarray, tuple[slice, ...]]:
+    """Return a patch of an image (ZYXC) as it lies in the stack, and where in it there is no reflection."""
+    padding = tiling.padding_to(image.shape[:3], patch_shape)
+    spare = [max(side - size, 0) for side, size in zip(image.shape[:3], patch_shape, strict=True)]
+    starts = [int(rng.integers(length + 1)) for length in spare]
+    place = tuple(slice(first, first + size) for first, size in zip(starts, patch_shape, strict=True))
+    # An axis is either padded to the patch's size, and starts at 0, or is not padded at all.
+    crop = tuple(slice(before, size - after) for (before, after), size in zip(padding, patch_shape, strict=True))
+    return preprocessing.pad_to(image[place], patch_shape), crop
+
+
+def translations_figure(
+    to_mask: Translate,
+    to_image: Translate,
+    shown: Sequence[tuple[np.ndarray, tuple[slice, ...]]],
+    masks: np.ndarray,
+    class_names: Sequence[str],
+    footer: str,
+) -> Figure:
+    """Draw image, mask and image again, beside mask, image and mask again.
+
+    Parameters
+    ----------
+    to_mask, to_image : callable
+        From BZYXC in [-1, 1] to the same.
+    shown : sequence of (ndarray, tuple of slice)
+        Patches of images, as `patch_to_show` gives them.
+    masks : ndarray, NZYXC in [-1, 1]
+        As many synthetic masks.
+    class_names : sequence of str
+        One a channel.
+    footer : str
+        Below the whole.
+    """
+    images, crops = np.stack([patch for patch, _ in shown]), [crop for _, crop in shown]
+    fake_masks, fake_images = to_mask(images), to_image(masks)
+    whole = [...] * len(masks)
+    columns = (
+        *((images, crops), (fake_masks, crops), (to_image(fake_masks), crops)),
+        *((masks, whole), (fake_images, whole), (to_mask(fake_images), whole)),
+    )
+    planes = [
+        [middle_plane(patch[crop]) for patch, crop in zip(several, places, strict=True)] for several, places in columns
+    ]
+    planes = [mask_display(some) if k % 2 else image_display(some, like=planes[0]) for k, some in enumerate(planes)]
+    rows = [(f"patch {i + 1}", list(row)) for i, row in enumerate(zip(*planes, strict=True))]
+    titles = ["image", "predicted mask", "image again", "synthetic mask", "image made of it", "mask again"]
+    return preview_figure(rows, titles, class_names, footer)
 
 
 def middle_plane(patch: np.ndarray) -> np.ndarray:

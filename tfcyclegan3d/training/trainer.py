@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 from tfcyclegan3d import patches, preprocessing, tiling
 from tfcyclegan3d.precision import policy_for
@@ -196,41 +197,18 @@ class CycleGANTrainer:
         names = ("image_to_mask", "mask_to_image", "average")
         return self.candidates.stored(*read_arrays(checkpoint, names).values(), which)
 
-    def preview(self, footer: str):
+    def preview(self, footer: str) -> Figure:
         """Draw a few fixed patches: image, mask, reconstruction; mask, image, reconstruction."""
-        to_mask, to_image = self.present_networks()
-        images, crops = zip(*(self._image_to_show(i) for i in range(N_PREVIEWS)), strict=True)
-        images = np.stack(images)
+        patch_shape, images = self.config.training.patch_shape, self._prepared.images
+        shown = [
+            previews.patch_to_show(
+                images[i % len(images)], patch_shape, np.random.default_rng([self.config.seed, 9, i])
+            )
+            for i in range(N_PREVIEWS)
+        ]
         masks = np.stack([self._sources["masks"].draw(PROBE_INDEX + i)[0] for i in range(N_PREVIEWS)])
-        fake_masks, fake_images = to_mask.predict_on_batch(images), to_image.predict_on_batch(masks)
-        cycled_images, cycled_masks = to_image.predict_on_batch(fake_masks), to_mask.predict_on_batch(fake_images)
-        whole = [...] * N_PREVIEWS
-        shown = ((images, crops), (fake_masks, crops), (cycled_images, crops))
-        shown += ((masks, whole), (fake_images, whole), (cycled_masks, whole))
-        columns = [
-            [previews.middle_plane(patch[crop]) for patch, crop in zip(several, places, strict=True)]
-            for several, places in shown
-        ]
-        columns = [
-            previews.mask_display(planes) if k % 2 else previews.image_display(planes, like=columns[0])
-            for k, planes in enumerate(columns)
-        ]
-        rows = [(f"patch {i + 1}", list(planes)) for i, planes in enumerate(zip(*columns, strict=True))]
-        titles = ["image", "predicted mask", "image again", "synthetic mask", "image made of it", "mask again"]
-        return previews.preview_figure(rows, titles, self.config.classes, footer)
-
-    def _image_to_show(self, i: int) -> tuple[np.ndarray, tuple[slice, ...]]:
-        """Return a fixed patch of an image as it lies in the stack, and where in it there is no reflection."""
-        patch_shape = self.config.training.patch_shape
-        image = self._prepared.images[i % len(self._prepared.images)]
-        padding = tiling.padding_to(image.shape[:3], patch_shape)
-        rng = np.random.default_rng([self.config.seed, 9, i])
-        sides = np.maximum(image.shape[:3], patch_shape)
-        start = [int(rng.integers(side - size + 1)) for side, size in zip(sides, patch_shape, strict=True)]
-        place = tuple(slice(first, first + size) for first, size in zip(start, patch_shape, strict=True))
-        # An axis is either padded to the patch's size, and starts at 0, or is not padded at all.
-        crop = tuple(slice(before, size - after) for (before, after), size in zip(padding, patch_shape, strict=True))
-        return preprocessing.pad_to(image[place], patch_shape), crop
+        to_mask, to_image = (network.predict_on_batch for network in self.present_networks())
+        return previews.translations_figure(to_mask, to_image, shown, masks, self.config.classes, footer)
 
     def _foreground_weights(self, progress: float) -> tf.Tensor:
         """Return the configured weights, which fade to their 0.6th power while the start goes on.
