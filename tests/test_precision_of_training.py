@@ -5,7 +5,6 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import inspect
-from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
+from tests.eagerly import run_eagerly
 from tests.tiny import TINY
 from tfcyclegan3d import losses
 from tfcyclegan3d.config import ModelConfig
@@ -59,16 +59,6 @@ def steps_of(policy):
         step = kind(networks, CONFIG.losses, CONFIG.training, policy, 0, None)
         batch = (image, mask, image, mask, tf.constant(1.0), foreground_weights)
         yield kind.__name__, lambda step=step, batch=batch: step(*batch), list(step.optimizers.values())
-
-
-@contextmanager
-def run_eagerly():
-    """Run steps without compiling them: seconds less for a step or two."""
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import time
-from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import tfcyclegan3d as tc
+from tests.eagerly import run_eagerly
 from tests.tiny import TINY
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, preprocessing
@@ -99,16 +99,6 @@ def resumed(folder, path, interrupted):
     """The interrupted run taken to its end, in a copy of its folder."""
     shutil.copytree(interrupted.path, folder / "resumed")
     return tc.train([path], None, None, folder / "resumed", resume=True, progress=False)
-
-
-@contextmanager
-def run_eagerly():
-    """Run steps without compiling them: seconds less for a run of a step or two."""
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture
