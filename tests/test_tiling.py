@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfcyclegan3d import errors
+from tfcyclegan3d import errors, tiling
 from tfcyclegan3d.tiling import Tile, crop_of, padding_to, plan_slabs, plan_tiles, shortened, spread
 
 unhurried = settings(deadline=None)
@@ -134,17 +134,30 @@ def test_reflection_padding_repeats_the_only_slice_and_reflects_as_often_as_need
 @unhurried
 @given(
     shape=st.tuples(*[st.integers(1, 9)] * 4),
-    axis=st.integers(0, 2),
-    multiple=st.integers(1, 4),
+    order=st.permutations([0, 1, 2]),
+    multiples=st.tuples(*[st.integers(1, 4)] * 3),
     n_values=st.integers(1, 200),
 )
-def test_slabs_cover_an_array_in_order_without_exceeding_their_size(shape, axis, multiple, n_values):
-    array = np.arange(np.prod(shape)).reshape(shape)
-    slabs = [array[slab] for slab in plan_slabs(shape, axis, multiple, n_values)]
-    np.testing.assert_array_equal(np.concatenate(slabs, axis), array)
-    layer = array.size // shape[axis]
-    assert all(slab.size <= max(n_values, layer * multiple) for slab in slabs)
-    assert all(slab.shape[axis] % multiple == 0 for slab in slabs[:-1])
+def test_slabs_follow_each_other_as_the_array_is_stored_and_are_no_larger_than_they_must(
+    shape, order, multiples, n_values
+):
+    array = np.zeros(shape).transpose(*np.argsort(order), 3)
+    assert 1 in shape or tiling.storage_order(array.strides) == tuple(order)
+    slabs = [array[slab] for slab in plan_slabs(array.shape, order, multiples, n_values)]
+    for number, slab in enumerate(slabs, start=1):
+        assert not slab.any()
+        slab[:] = number
+    assert array.all()
+    # Of blocks of so many voxels, no slab holds a part, and their numbers rise in the order of the array.
+    each = tuple(slice(None, None, step) for step in multiples)
+    blocks = array[each]
+    repeated = blocks.repeat(multiples[0], 0).repeat(multiples[1], 1).repeat(multiples[2], 2)
+    np.testing.assert_array_equal(repeated[tuple(map(slice, array.shape))], array)
+    assert (np.diff(blocks.transpose(*order, 3).ravel()) >= 0).all()
+    first, second = order[:2]
+    for slab in slabs:
+        least = min(multiples[first], array.shape[first]) * min(multiples[second], array.shape[second])
+        assert slab.size <= max(n_values, least * array.shape[order[2]] * array.shape[3])
 
 
 @unhurried

@@ -73,7 +73,7 @@ def _percentiles(values: np.ndarray, ranks: Sequence[float]) -> np.ndarray:
 def _counts(values: np.ndarray, upper: int | None = None) -> np.ndarray:
     """Count the upper 16 bits of ordered values, or the lower ones of those that have these upper ones."""
     counts = np.zeros(2**16, np.int64)
-    for slab in tiling.plan_slabs(values.shape, tiling.slowest_axis(values.strides)):
+    for slab in tiling.plan_slabs(values.shape, tiling.storage_order(values.strides)):
         bits = np.ascontiguousarray(values[slab]).view(np.uint32).ravel()
         ordered = np.where(bits >> 31, ~bits, bits | 0x80000000)
         halves = ordered >> 16
@@ -144,9 +144,9 @@ class CoarseObjects:
         return CoarseObjects(pad_to(self.numbers, minimum), pad_to(self.coverage, minimum))
 
 
-def downsampled_slabs(array: np.ndarray, factors: Triple, axis: int) -> Iterator[np.ndarray]:
-    """Yield the slabs across an axis (0, 1, 2 for Z, Y, X) that ``downsample`` of the whole array is made of."""
-    for slab in tiling.plan_slabs(array.shape, axis, factors[axis]):
+def downsampled_slabs(array: np.ndarray, factors: Triple) -> Iterator[np.ndarray]:
+    """Yield the slabs that ``downsample`` of the whole array is made of, in the order in which the array is stored."""
+    for slab in tiling.plan_slabs(array.shape, tiling.storage_order(array.strides), factors):
         yield downsample(np.ascontiguousarray(array[slab]), factors)
 
 

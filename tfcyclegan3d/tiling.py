@@ -94,35 +94,56 @@ def plan_tiles(volume_shape: Sequence[int], tile_shape: Sequence[int], overlap: 
 
 
 def plan_slabs(
-    shape: Sequence[int], axis: int = 0, multiple: int = 1, n_values: int | None = None
+    shape: Sequence[int],
+    order: Sequence[int] = (0, 1),
+    multiples: Sequence[int] = (1, 1, 1),
+    n_values: int | None = None,
 ) -> list[tuple[slice, ...]]:
-    """Cut an array across one axis into slabs to be looked at one after the other.
+    """Cut an array into slabs to be looked at one after the other.
+
+    It is cut across one axis and, where a single layer of that is too large, across a second one.
 
     Parameters
     ----------
     shape : sequence of int
         Of the array, all of its axes.
-    axis : int
-        Which to cut across.
-    multiple : int
-        A slab has a multiple of so many voxels along the axis, the last one perhaps fewer.
+    order : sequence of int
+        Which axis to cut across and, unless it is the only one, which next; see ``storage_order``.
+    multiples : sequence of int
+        A slab has a multiple of so many voxels along each axis that is cut, the last one perhaps fewer.
     n_values : int, optional
-        A slab holds no more values than this, but at least one multiple; 2**22 if not given.
+        A slab holds no more values than this where that is possible; 2**22 if not given.
 
     Returns
     -------
     list of tuple of slice
         ``array[slab]`` of each, in order, is the whole array.
     """
-    per_layer = max(1, math.prod(shape) // max(1, shape[axis]))
-    layers = max(1, (n_values or SLAB_VALUES) // (per_layer * multiple)) * multiple
-    before = (slice(None),) * axis
-    return [(*before, slice(first, min(first + layers, shape[axis]))) for first in range(0, shape[axis], layers)]
+    n_values = n_values or SLAB_VALUES
+    axis, *others = order[:2]
+    step = multiples[axis]
+    layer = math.prod(shape) // max(1, shape[axis]) * min(step, shape[axis])
+    length = max(1, n_values // max(1, layer)) * step
+    starts = range(0, shape[axis], length)
+    cuts = [(slice(None),) * axis + (slice(start, min(start + length, shape[axis])),) for start in starts]
+    if not others or layer <= n_values:
+        return cuts
+    slabs = []
+    for cut in cuts:
+        sides = [len(range(*part.indices(side))) for part, side in zip(cut, shape, strict=False)]
+        for other in plan_slabs((*sides, *shape[len(sides) :]), others, multiples, n_values):
+            both = [slice(None)] * (max(axis, *others) + 1)
+            both[axis], both[others[0]] = cut[axis], other[others[0]]
+            slabs.append(tuple(both))
+    return slabs
 
 
-def slowest_axis(strides: Sequence[int]) -> int:
-    """Return which of Z, Y, X (0, 1, 2) to cut an array across so that each slab lies together in memory or on disk."""
-    return max(range(3), key=lambda axis: (strides[axis], -axis))
+def storage_order(strides: Sequence[int]) -> tuple[int, ...]:
+    """Return Z, Y, X (0, 1, 2) in the order that they are stored in, the slowest first.
+
+    Cut across in this order, an array is read from memory or disk from its beginning to its end.
+    """
+    return tuple(sorted(range(3), key=lambda axis: -strides[axis]))
 
 
 def spread(items: Sequence[T], n_items: int) -> list[T]:

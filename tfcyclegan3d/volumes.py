@@ -192,11 +192,11 @@ def _selected_on_disk(volume: Volume, channels: Sequence[int], scratch: ScratchF
         stop = wanted[-1] + step
         selected = array[..., wanted[0] : stop if stop >= 0 else None : step]
     else:
-        axis = tiling.slowest_axis(array.strides)
-        shape = [array.shape[axis], *np.delete(array.shape[:3], axis), len(wanted)]
-        slabs = tiling.plan_slabs(array.shape, axis)
-        start = scratch.write(np.moveaxis(array[slab][..., wanted], axis, 0) for slab in slabs)
-        selected = np.moveaxis(scratch.array(start, array.dtype, shape), 0, axis)
+        order = (*tiling.storage_order(array.strides), 3)
+        shape = tuple((*array.shape[:3], len(wanted))[axis] for axis in order)
+        slabs = tiling.plan_slabs(array.shape, order)
+        start = scratch.write(array[slab][..., wanted].transpose(order) for slab in slabs)
+        selected = scratch.array(start, array.dtype, shape).transpose(np.argsort(order))
     return Volume(selected, volume.voxel_size_um, volume.name)
 
 
@@ -341,7 +341,7 @@ def _check_values(array: np.ndarray, name: str | Path) -> None:
     if array.size == 0:
         raise errors.VolumeContentError(name, f"holds no voxels (shape {array.shape})", "give another file")
     if array.dtype.kind == "f":
-        slabs = tiling.plan_slabs(array.shape, tiling.slowest_axis(array.strides))
+        slabs = tiling.plan_slabs(array.shape, tiling.storage_order(array.strides))
         n_bad = array.size - sum(int(np.count_nonzero(np.isfinite(array[slab]))) for slab in slabs)
         if n_bad:
             noun = "voxel" if n_bad == 1 else "voxels"

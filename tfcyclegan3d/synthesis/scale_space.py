@@ -78,16 +78,24 @@ def binned(
     factor = np.minimum(factor, np.maximum(1, np.array(array.shape) // 4))
     shape = np.array(array.shape) // factor
     out = np.empty(shape, np.float32)
-    axis = tiling.slowest_axis(array.strides)
+    order = tiling.storage_order(array.strides)
     whole = array[tuple(slice(side * step) for side, step in zip(shape, factor, strict=True))]
-    before = (slice(None),) * axis
-    for plane in range(shape[axis]):
-        slab = whole[(*before, slice(plane * factor[axis], (plane + 1) * factor[axis]))]
-        if dark is not None:
-            slab = np.sqrt(np.maximum(slab.astype(np.float32) - np.float32(dark), 0))
-        blocks = [side for pair in zip(slab.shape // factor, factor, strict=True) for side in pair]
-        out[(*before, slice(plane, plane + 1))] = slab.reshape(blocks).mean((1, 3, 5), dtype=np.float32)
+    before = (slice(None),) * order[0]
+    for plane in range(shape[order[0]]):
+        layer = whole[(*before, slice(plane * factor[order[0]], (plane + 1) * factor[order[0]]))]
+        coarse = out[(*before, slice(plane, plane + 1))]
+        for cut in tiling.plan_slabs(layer.shape, order, factor):
+            slab = layer[cut]
+            if dark is not None:
+                slab = np.sqrt(np.maximum(slab.astype(np.float32) - np.float32(dark), 0))
+            blocks = [side for pair in zip(slab.shape // factor, factor, strict=True) for side in pair]
+            place = tuple(_coarser(part, step) for part, step in zip(cut, factor, strict=False))
+            coarse[place] = slab.reshape(blocks).mean((1, 3, 5), dtype=np.float32)
     return out, voxel * factor
+
+
+def _coarser(part: slice, step: int) -> slice:
+    return slice(None) if part.stop is None else slice(part.start // step, part.stop // step)
 
 
 def middle(array: np.ndarray, n_voxels: float) -> np.ndarray:

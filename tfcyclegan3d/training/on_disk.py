@@ -41,26 +41,25 @@ def images(volumes: Sequence[Volume], config: PreprocessingConfig, scratch: Scra
         If the disk is full.
     """
     written = [_write_image(volume.array, config, scratch) for volume in volumes]
-    return [np.moveaxis(scratch.array(start, np.float32, shape), 0, axis) for start, shape, axis in written]
+    return [scratch.array(start, np.float32, shape).transpose(np.argsort(order)) for start, shape, order in written]
 
 
 def _write_image(
     array: np.ndarray, config: PreprocessingConfig, scratch: ScratchFile
-) -> tuple[int, tuple[int, ...], int]:
-    """Write a stretched stack; return where, its shape there, and which of Z, Y, X comes first there.
+) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """Write a stretched stack; return where, and its shape and the order of its axes there.
 
-    It is cut across the axis that its file is cut across, so that the file is read once from its beginning to its end.
+    The order is that of its own file, so that this is read once from its beginning to its end.
     """
-    axis, factors = tiling.slowest_axis(array.strides), config.downsampling
-    sides = [-(-side // factor) for side, factor in zip(array.shape[:3], factors, strict=True)]
-    shape = (sides.pop(axis), *sides, array.shape[3])
-    coarse_slabs = preprocessing.downsampled_slabs(array, factors, axis)
-    start = scratch.write(np.moveaxis(slab, axis, 0) for slab in coarse_slabs)
+    order, factors = (*tiling.storage_order(array.strides), 3), (*config.downsampling, 1)
+    shape = tuple(-(-array.shape[axis] // factors[axis]) for axis in order)
+    coarse_slabs = preprocessing.downsampled_slabs(array, config.downsampling)
+    start = scratch.write(slab.transpose(order) for slab in coarse_slabs)
     coarse = scratch.array(start, np.float32, shape)
     bounds = preprocessing.stretch_bounds(coarse, config.percentiles)
     slabs = tiling.plan_slabs(shape)
     scratch.write((preprocessing.stretch(coarse[slab], bounds) for slab in slabs), start)
-    return start, shape, axis
+    return start, shape, order
 
 
 def given_objects(masks: Sequence[Volume], factors: Triple, scratch: ScratchFile) -> list[CoarseObjects]:
@@ -101,7 +100,7 @@ def scene_objects(scene: Scene, factors: Triple, scratch: ScratchFile) -> Coarse
     """
     shape = (*scene.shape, len(scene.class_names))
     coarse_shape = (*(-(-side // factor) for side, factor in zip(scene.shape, factors, strict=True)), shape[3])
-    slabs = tiling.plan_slabs(shape, 0, factors[0])
+    slabs = tiling.plan_slabs(shape, (0,), factors)
     numbers = scratch.write(preprocessing.coarse_numbers(scene.numbers(planes), factors) for (planes,) in slabs)
     coverage = scratch.write(preprocessing.downsample(scene.mask(planes) > 0, factors) for (planes,) in slabs)
     return CoarseObjects(
