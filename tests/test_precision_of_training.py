@@ -16,8 +16,8 @@ from tests.eagerly import run_eagerly
 from tests.tiny import TINY
 from tfcyclegan3d import losses
 from tfcyclegan3d.config import ModelConfig
-from tfcyclegan3d.inference.predictor import _in_precision
 from tfcyclegan3d.models.layers import InstanceNormalization
+from tfcyclegan3d.models.quick import quickened
 from tfcyclegan3d.models.resnet_generator import LOGITS, OUTPUT_NORMALIZATION
 from tfcyclegan3d.training.composites import SeparateStep
 from tfcyclegan3d.training.cyclegan import CycleGANStep
@@ -133,7 +133,7 @@ def test_the_three_precisions_learn_the_same_task_and_end_alike():
 @pytest.mark.parametrize("policy", POLICIES[1:])
 def test_a_network_that_predicts_in_a_shorter_type_ends_in_float32_all_the_same(policy):
     network = generator_of(PUBLISHED, 1, "float32", 0, "image_to_mask")
-    copy = _in_precision(network, policy)
+    copy = quickened(network, policy)
     computing = {layer.name: layer.compute_dtype for layer in copy.layers}
     assert {computing.pop(name) for name in ("input", OUTPUT_NORMALIZATION, LOGITS, "output")} == {"float32"}
     assert set(computing.values()) == {keras.DTypePolicy(policy).compute_dtype}

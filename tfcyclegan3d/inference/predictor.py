@@ -14,7 +14,7 @@ from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.inference.stitching import predict_tiles
-from tfcyclegan3d.models.resnet_generator import OUTPUT_NORMALIZATION  # Importing it registers the networks' layers.
+from tfcyclegan3d.models.quick import quickened  # Importing it registers the networks' layers, too.
 from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.volumes import Volume, check_image
 
@@ -37,8 +37,7 @@ class SegmentationModel:
     def __init__(self, image_to_mask: keras.Model, config: Config, name: str = "model") -> None:
         self.config = config
         self.name = name
-        policy = policy_for(config.training.mixed_precision)
-        network = image_to_mask if policy == "float32" else _in_precision(image_to_mask, policy)
+        network = quickened(image_to_mask, policy_for(config.training.mixed_precision))
         self._forward = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True)
 
     @property
@@ -138,18 +137,3 @@ def load_model(path: str | Path) -> SegmentationModel:
             network, f"cannot be loaded ({error})", "train again, or copy the run folder whole"
         ) from error
     return SegmentationModel(model, configuration.load(path / "config.json"), path.name)
-
-
-def _in_precision(network: keras.Model, policy: str) -> keras.Model:
-    """Return a copy that computes in a policy's type, the float32 layers at its end excepted."""
-
-    def convert(layer: keras.layers.Layer) -> keras.layers.Layer:
-        settings = layer.get_config()
-        ends = isinstance(layer, keras.layers.InputLayer | keras.layers.Activation)
-        if not ends and layer.name != OUTPUT_NORMALIZATION:
-            settings["dtype"] = policy
-        return layer.__class__.from_config(settings)
-
-    copy = keras.models.clone_model(network, clone_function=convert)
-    copy.set_weights(network.get_weights())
-    return copy

@@ -8,6 +8,7 @@ import keras
 
 from tfcyclegan3d.config import ModelConfig
 from tfcyclegan3d.models.patchgan import patchgan
+from tfcyclegan3d.models.quick import quickened
 from tfcyclegan3d.models.resnet_generator import resnet_generator
 
 
@@ -49,7 +50,7 @@ def generator_of(config: ModelConfig, n_classes: int, dtype: str, seed: int, nam
 
 
 def build_networks(config: ModelConfig, n_classes: int, dtype: str, seed: int) -> Networks:
-    """Build all four from a seed."""
+    """Build all four from a seed; the generators in their quick form, which is not the one to save."""
 
     def critic_of(seed: int, name: str) -> keras.Model:
         return patchgan(
@@ -63,8 +64,8 @@ def build_networks(config: ModelConfig, n_classes: int, dtype: str, seed: int) -
         )
 
     return Networks(
-        image_to_mask=generator_of(config, n_classes, dtype, seed * 4000 + 1000, "image_to_mask"),
-        mask_to_image=generator_of(config, n_classes, dtype, seed * 4000 + 2000, "mask_to_image"),
+        image_to_mask=quickened(generator_of(config, n_classes, dtype, seed * 4000 + 1000, "image_to_mask")),
+        mask_to_image=quickened(generator_of(config, n_classes, dtype, seed * 4000 + 2000, "mask_to_image")),
         mask_critic=critic_of(seed * 4000 + 3000, "mask_critic"),
         image_critic=critic_of(seed * 4000 + 4000, "image_critic"),
     )

@@ -1,0 +1,105 @@
+"""Quick networks are the plain ones, computed in another way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from tfcyclegan3d.models.patchgan import patchgan
+from tfcyclegan3d.models.quick import BlockedConv3D, quickened
+from tfcyclegan3d.models.resnet_generator import resnet_generator
+from tfcyclegan3d.training.networks import build_networks
+from tfcyclegan3d.training.run import train
+from tfcyclegan3d.volumes import Volume
+
+from .tiny import TINY
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+def gradients(model, batch, target):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(model(batch, training=True) - target))
+    return tape.gradient(loss, model.trainable_variables)
+
+
+def of_one(layer, n_channels=3):
+    inputs = keras.Input((None, None, None, n_channels))
+    return keras.Model(inputs, layer(inputs))
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
+@pytest.mark.parametrize("shape", [(2, 2, 2), (4, 6, 10), (8, 8, 8)])
+def test_a_blocked_convolution_and_its_gradients_are_those_of_the_plain_one(size, shape):
+    plain = of_one(layers.Conv3D(2, size, padding="same", activation="tanh", bias_initializer="ones"))
+    quick = quickened(plain)
+    assert isinstance(quick.layers[-1], BlockedConv3D)
+    batch, target = random(2, *shape, 3), random(2, *shape, 2, seed=1)
+    np.testing.assert_allclose(quick(batch), plain(batch), atol=2e-5)
+    for own, wanted in zip(gradients(quick, batch, target), gradients(plain, batch, target), strict=True):
+        np.testing.assert_allclose(own, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_even_kernels_strides_and_many_filters_stay_as_they_are():
+    for layer in (
+        layers.Conv3D(2, 4, padding="same"),
+        layers.Conv3D(2, 3, padding="valid"),
+        layers.Conv3D(2, 3, 2, padding="same"),
+        layers.Conv3D(2, 3, padding="same", dilation_rate=2),
+        layers.Conv3D(8, 3, padding="same"),
+        layers.Conv3DTranspose(2, 3, padding="same"),
+    ):
+        assert type(quickened(of_one(layer)).layers[-1]) is type(layer)
+
+
+def test_a_quick_generator_gives_what_the_plain_one_gives():
+    plain = resnet_generator(2, 2, filters=8, blocks=1, seed=3)
+    quick = quickened(plain)
+    assert quick.name == plain.name
+    assert [one.path for one in quick.weights] == [one.path for one in plain.weights]
+    assert sum(isinstance(layer, BlockedConv3D) for layer in quick.layers) == 1
+    batch = random(1, 8, 12, 4, 2)
+    np.testing.assert_allclose(quick(batch), plain(batch), atol=1e-5)
+
+
+def test_the_copy_has_weights_of_its_own():
+    plain = resnet_generator(1, 1, filters=2, blocks=0, end_kernel=3)
+    quick, before = quickened(plain), [weight.copy() for weight in plain.get_weights()]
+    quick.set_weights([weight + 1 for weight in quick.get_weights()])
+    for now, then in zip(plain.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_generators_are_trained_in_their_quick_form_and_critics_have_none():
+    networks = build_networks(TINY.model, 2, "float32", 0)
+    for generator in (networks.image_to_mask, networks.mask_to_image):
+        assert any(isinstance(layer, BlockedConv3D) for layer in generator.layers)
+    assert not any(isinstance(layer, BlockedConv3D) for layer in quickened(patchgan(2, filters=4)).layers)
+
+
+def test_a_run_saves_plain_convolutions(tmp_path):
+    config = TINY.replace({"training.epochs": 1, "training.steps_per_epoch": 1, "synthesis.diameters": {"nuclei": 8}})
+    train([Volume(random(16, 24, 24, 1))], None, config, tmp_path / "run", progress=False)
+    for name in ("image_to_mask", "mask_to_image"):
+        saved = keras.saving.load_model(tmp_path / "run" / f"{name}.keras")
+        kinds = {type(layer) for layer in saved.layers}
+        assert layers.Conv3D in kinds and BlockedConv3D not in kinds
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_importing_the_package_turns_the_quick_kernels_on_unless_the_user_has_spoken(given, expected):
+    environment = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
+    if given is not None:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = given
+    code = "import tfcyclegan3d, os; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
