@@ -14,10 +14,10 @@ import argparse
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from cases import REAL, SIMULATED, Case, case_of, names_of
 from scipy import ndimage
 from scipy.stats import spearmanr
 
@@ -25,7 +25,7 @@ import tfcyclegan3d as tc
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d import patches, preprocessing
 from tfcyclegan3d.inference.stitching import predict_tiles
-from tfcyclegan3d.synthesis.microscope import ANY, CLEAN, HARD, Microscope
+from tfcyclegan3d.synthesis.microscope import ANY
 from tfcyclegan3d.training import monitors
 from tfcyclegan3d.training.checkpoints import checkpoint_of, load_checkpoint
 from tfcyclegan3d.training.course import beginning
@@ -34,36 +34,7 @@ from tfcyclegan3d.training.probes import one_by_one
 from tfcyclegan3d.training.selection import agreement
 from tfcyclegan3d.training.trainer import CycleGANTrainer
 
-SHAPE = (56, 256, 256)
 USED = "agreement with all epochs"
-# One-class stacks: files below the data folder, typical diameter in voxels, voxel size in um where the file lacks it.
-REAL = {
-    "8-cell": ("qcanet/8_cell_stage_raw.tif", "qcanet/8_cell_stage_truth.tif", 16, None),
-    "6001240": ("idr6001240/dapi_half.tif", "idr6001240/labels_half.tif", 17, (1.0, 0.72, 0.72)),
-    "1135": ("gonuclear/1135_raw.tif", "gonuclear/1135_label.tif", 33, (0.284, 0.127, 0.127)),
-}
-SIMULATED: dict[str, Microscope] = {"simulated": CLEAN, "simulated, hard": HARD}
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is trained on, and what the epochs are scored on with its truth."""
-
-    images: list[tc.Volume]
-    scored: tc.Volume
-    truth: np.ndarray
-    diameters: dict[str, float] | None
-
-
-def case_of(name: str, seed: int, data: Path | None) -> Case:
-    """Simulate or read the stacks of a case; the simulated ones differ from seed to seed."""
-    if name in SIMULATED:
-        stacks = [tc.simulate_stack(SHAPE, seed=(77, seed, i), microscope=SIMULATED[name]) for i in range(4)]
-        volumes = [tc.Volume(stack.image.array, None, f"simulated_{i}") for i, stack in enumerate(stacks)]
-        return Case(volumes[:3], volumes[3], stacks[3].truth.array > 0, None)
-    image, truth, diameter, voxel_size_um = REAL[name]
-    volume = tc.read_volume(data / image, voxel_size_um=voxel_size_um)
-    return Case([volume], volume, tc.read_volume(data / truth).array > 0, {"nuclei": diameter})
 
 
 def train_keeping_every_epoch(case: Case, seed: int, output: Path) -> None:
@@ -91,7 +62,7 @@ class Scorer:
         self._prepared: Prepared = prepare(case.images, None, config)
         self._trainer = CycleGANTrainer(self._prepared)
         self.config = self._prepared.config
-        scored = preprocessing.downsample(case.scored.array, self.config.preprocessing.downsampling)
+        scored = preprocessing.downsample(case.scored[0].array, self.config.preprocessing.downsampling)
         bounds = preprocessing.stretch_bounds(scored, self.config.preprocessing.percentiles)
         self._scored = preprocessing.stretch(scored, bounds)
         self._noise = np.random.default_rng(1).standard_normal(self._trainer.probes.images.shape, dtype=np.float32)
@@ -126,8 +97,8 @@ class Scorer:
             (inference.overlap,) * 3,
             n_outputs=len(self.config.classes),
         )
-        mask = preprocessing.upsample(probabilities, factors, self._case.scored.shape) > inference.threshold
-        scores = tc.evaluate(tc.Volume(mask), tc.Volume(self._case.truth), self.config.classes)
+        mask = preprocessing.upsample(probabilities, factors, self._case.scored[0].shape) > inference.threshold
+        scores = tc.evaluate(tc.Volume(mask), tc.Volume(self._case.truths[0]), self.config.classes)
         return float(np.mean([score.dice for score in scores.values()]))
 
     def _scores(self, which: str, masks: np.ndarray) -> dict[str, float]:
@@ -233,7 +204,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--stacks", nargs="+", choices=[*SIMULATED, *REAL], help="all that there are if not given")
     options = parser.parse_args()
-    names = options.stacks or [*SIMULATED, *(REAL if options.data else ())]
+    names = options.stacks or names_of(options.data)
     runs = {}
     for seed in options.seeds:
         for name in names:

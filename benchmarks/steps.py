@@ -1,6 +1,6 @@
-"""How fast a training step is, beside other programs' steps, the machine's own rate, and what the input delivers.
+r"""How fast a training step is, beside other programs' steps, the machine's own rate, and what the input delivers.
 
-python benchmarks/steps.py --rounds 2 --other "authors=python authors_step.py" \\
+python benchmarks/steps.py --rounds 2 --other "authors=python authors_step.py" \
     --other "pytorch=python pytorch_step.py {filters} {blocks} {critic} {precision}"
 
 For each size (the paper's, the fast preset's) and precision, runs our step and every other program in turn, in
@@ -130,7 +130,6 @@ def _operations(model) -> list[float]:
 
 def time_matrix_product(precision: str) -> None:
     """Print the operations per second, in 1e9, of a product of matrices that fill the processor's vectors."""
-    import tfcyclegan3d  # noqa: F401  (before TensorFlow: it settles which kernels that takes)
     import tensorflow as tf
 
     side = 2048

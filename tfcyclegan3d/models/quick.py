@@ -15,8 +15,8 @@ class BlockedConv3D(keras.layers.Conv3D):
     """A convolution of few filters that computes 2 x 2 x 2 neighbouring outputs as the channels of one.
 
     The outputs ``y[2 i + a]``, a in {0, 1}^3, of a kernel of k^3 are a convolution of stride 2 with kernels of
-    (k + 1)^3, each the given one shifted by a: ``sum_j K[j - a] x[2 i + j - (k - 1) / 2]``. That is (1 + 1/k)^3 times the
-    operations, with eight times the filters. Weights and results are those of ``keras.layers.Conv3D``, to rounding.
+    (k + 1)^3, each the given one shifted by a: ``sum_j K[j - a] x[2 i + j - (k - 1) / 2]``. That is (1 + 1/k)^3 times
+    the operations, with eight times the filters. Weights and results are those of ``keras.layers.Conv3D``, to rounding.
 
     Odd kernels, stride 1, padding ``"same"``, channels last and even Z, Y and X only (see ``quickened``).
 

@@ -1,0 +1,67 @@
+"""The stacks that benchmarks train on and score with: simulated ones, and public ones of one class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import tfcyclegan3d as tc
+from tfcyclegan3d.synthesis.microscope import CLEAN, HARD, Microscope
+
+SHAPE = (56, 256, 256)
+N_TRAINED = 3
+# One-class stacks: files below the data folder, typical diameter in voxels, voxel size in um where the file lacks it.
+REAL = {
+    "8-cell": ("qcanet/8_cell_stage_raw.tif", "qcanet/8_cell_stage_truth.tif", 16, None),
+    "6001240": ("idr6001240/dapi_half.tif", "idr6001240/labels_half.tif", 17, (1.0, 0.72, 0.72)),
+    "1135": ("gonuclear/1135_raw.tif", "gonuclear/1135_label.tif", 33, (0.284, 0.127, 0.127)),
+}
+SIMULATED: dict[str, Microscope] = {"simulated": CLEAN, "simulated, hard": HARD}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained on, and what is scored with its truth.
+
+    Parameters
+    ----------
+    images : list of Volume
+        Trained on.
+    scored : list of Volume
+        Segmented and scored: held-out stacks of the simulated cases, the same stack of the others.
+    truths : list of ndarray
+        Of those scored, ZYXC bool; used for nothing but scores, and for the ceiling.
+    trained_truths : list of ndarray
+        Of those trained on, for the ceiling alone.
+    diameters : dict or None
+        What the training is told of the objects.
+    """
+
+    images: list[tc.Volume]
+    scored: list[tc.Volume]
+    truths: list[np.ndarray]
+    trained_truths: list[np.ndarray]
+    diameters: dict[str, float] | None
+
+
+def case_of(name: str, seed: int, data: Path | None, n_held_out: int = 1) -> Case:
+    """Simulate or read the stacks of a case; the simulated ones differ from seed to seed."""
+    if name in SIMULATED:
+        stacks = [
+            tc.simulate_stack(SHAPE, seed=(77, seed, i), microscope=SIMULATED[name])
+            for i in range(N_TRAINED + n_held_out)
+        ]
+        volumes = [tc.Volume(stack.image.array, None, f"simulated_{i}") for i, stack in enumerate(stacks)]
+        truths = [stack.truth.array > 0 for stack in stacks]
+        return Case(volumes[:N_TRAINED], volumes[N_TRAINED:], truths[N_TRAINED:], truths[:N_TRAINED], None)
+    image, truth, diameter, voxel_size_um = REAL[name]
+    volume = tc.read_volume(data / image, voxel_size_um=voxel_size_um)
+    truths = [tc.read_volume(data / truth).array > 0]
+    return Case([volume], [volume], truths, truths, {"nuclei": diameter})
+
+
+def names_of(data: Path | None) -> list[str]:
+    """Return every case there is data for."""
+    return [*SIMULATED, *(REAL if data else ())]
