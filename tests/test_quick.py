@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -93,13 +89,3 @@ def test_a_run_saves_plain_convolutions(tmp_path):
         saved = keras.saving.load_model(tmp_path / "run" / f"{name}.keras")
         kinds = {type(layer) for layer in saved.layers}
         assert layers.Conv3D in kinds and BlockedConv3D not in kinds
-
-
-@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
-def test_importing_the_package_turns_the_quick_kernels_on_unless_the_user_has_spoken(given, expected):
-    environment = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
-    if given is not None:
-        environment["TF_ENABLE_ONEDNN_OPTS"] = given
-    code = "import tfcyclegan3d, os; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == expected

@@ -6,9 +6,9 @@ The public names below load when first used: importing the package, or asking a 
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING, Any
 
+from tfcyclegan3d import kernels
 from tfcyclegan3d.version import __version__
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from tfcyclegan3d.training.run import Run, train
     from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
-# TensorFlow looks at this once, when it first computes. It leaves oneDNN's kernels off on processors without AVX-512,
-# where a training step then takes ten times as long.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+kernels.choose()
 
 _HOMES = {
     "Camera": "synthesis.simulation",

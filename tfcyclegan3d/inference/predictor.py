@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcyclegan3d import config as configuration
-from tfcyclegan3d import errors, preprocessing
+from tfcyclegan3d import errors, kernels, preprocessing
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.inference.stitching import predict_tiles
 from tfcyclegan3d.models.quick import quickened  # Importing it registers the networks' layers, too.
@@ -37,6 +37,7 @@ class SegmentationModel:
     def __init__(self, image_to_mask: keras.Model, config: Config, name: str = "model") -> None:
         self.config = config
         self.name = name
+        kernels.warn_if_late()
         network = quickened(image_to_mask, policy_for(config.training.mixed_precision))
         self._forward = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True)
 

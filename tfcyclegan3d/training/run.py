@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcyclegan3d import config as configuration
-from tfcyclegan3d import errors, presets
+from tfcyclegan3d import errors, kernels, presets
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.progress import progress_bar
@@ -129,6 +129,7 @@ def train(
         Where another worker of a cluster is gone; what this one has written stays.
     """
     begun = time.monotonic()
+    kernels.warn_if_late()
     output = Path(output)
     if resume:
         RunFolder.check(output, overwrite=overwrite, resume=True)
