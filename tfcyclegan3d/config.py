@@ -368,6 +368,9 @@ class InferenceConfig:
     merge : {"mean", "maximum"}
         What a voxel takes where tiles overlap: the mean of their probabilities, each the less the nearer a face of its
         tile, or the highest, which segments what any tile does.
+    flips : {"none", "plane", "all"}
+        Whether probabilities are means over those of a tile and its mirror images: along Y and X, which is four passes,
+        or along Z, too, which is eight.
     threshold : float
         Probability above which a voxel belongs to an object.
     """
@@ -375,6 +378,7 @@ class InferenceConfig:
     tile_shape: Triple = (64, 64, 64)
     overlap: int = 16
     merge: Literal["mean", "maximum"] = "mean"
+    flips: Literal["none", "plane", "all"] = "none"
     threshold: float = 0.5
 
     def __post_init__(self) -> None:

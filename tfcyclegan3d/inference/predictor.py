@@ -18,6 +18,13 @@ from tfcyclegan3d.models.quick import quickened  # Importing it registers the ne
 from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.volumes import Volume, check_image
 
+# Axes of a batch (BZYXC) that are mirrored for each pass of a prediction.
+MIRRORS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "none": ((),),
+    "plane": ((), (2,), (3,), (2, 3)),
+    "all": ((), (1,), (2,), (3,), (1, 2), (1, 3), (2, 3), (1, 2, 3)),
+}
+
 OnTile = Callable[[int, int], None]
 
 
@@ -108,7 +115,11 @@ class SegmentationModel:
         return self.predict(volume, on_tile) > self.config.inference.threshold
 
     def _probabilities(self, batch: np.ndarray) -> np.ndarray:
-        return (self._forward(tf.constant(batch)).numpy() + 1) / 2
+        total = np.zeros_like(batch)
+        mirrors = MIRRORS[self.config.inference.flips]
+        for axes in mirrors:
+            total += np.flip(self._forward(tf.constant(np.flip(batch, axes))).numpy(), axes)
+        return (total / len(mirrors) + 1) / 2
 
 
 def load_model(path: str | Path) -> SegmentationModel:
