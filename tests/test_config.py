@@ -305,10 +305,12 @@ def kinds():
     choices = {"model.normalization", "model.critic_normalization", "training.mixed_precision", "inference.merge"}
     choices |= {"monitors.divergence", *(f"monitors.{name}.consequence" for name in MONITORS)}
     choices |= {"model.residual", "model.output_normalization", "training.generator_update"}
+    choices |= {"losses.cycle_mask", "inference.flips"}
     tuples = {"training.patch_shape", "inference.tile_shape"}
     optional_tuples = {"preprocessing.percentiles", "preprocessing.downsampling", "synthesis.maximum_shape"}
     optional = {"training.max_minutes": "a number", "synthesis.prior": "keys and values"}
     optional |= {"training.devices": "a whole number", "synthesis.diameters": "keys and values"}
+    optional |= {"losses.adversarial_mask": "a number"}
     free_lists = {"classes", "losses.class_weights", "losses.foreground_weights"}
     by_type = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
     for key, value in leaves(Config().to_dict()):
@@ -373,6 +375,7 @@ def test_a_text_that_is_no_list_is_refused_rather_than_a_crash(value):
         ("model.critic_filters", [0], [1]),
         ("model.critic_levels", [0], [1]),
         ("losses.adversarial", [-0.1, "nan", "inf"], [0]),
+        ("losses.adversarial_mask", [-0.1, "nan", "inf"], [0]),
         ("losses.cycle", [-0.1, "nan", "inf"], [0]),
         ("losses.identity", [-0.1, "nan", "inf"], [0]),
         ("losses.supervised", [-0.1, "nan"], [0]),

@@ -289,6 +289,34 @@ def test_the_losses_of_a_step_are_those_of_its_networks_computed_by_hand(eagerly
     assert found == pytest.approx(wanted, rel=1e-4)
 
 
+def test_a_cycled_mask_may_be_judged_as_a_segmentation(eagerly):
+    networks, step, _ = step_of({"losses.cycle_noise": 0.0, "losses.cycle_mask": "segmentation"})
+    _, mask = batch()
+    cycled = networks.image_to_mask(networks.mask_to_image(mask)).numpy().astype(np.float64)
+    probability, target = (cycled + 1) / 2, (np.asarray(mask) + 1) / 2
+    cross_entropy = -np.mean(target * np.log(probability) + (1 - target) * np.log(1 - probability))
+    axes = (1, 2, 3)
+    overlap = 2 * (probability * target).sum(axes) + 1
+    dice = np.mean(overlap / (probability.sum(axes) + target.sum(axes) + 1))
+    assert float(step()["cycle_mask"]) == pytest.approx(cross_entropy + 1 - dice, rel=1e-4)
+
+
+def test_without_a_weight_of_its_own_the_mask_critic_has_that_of_the_image_critic(eagerly):
+    def after(changes):
+        networks, step, _ = step_of(ALONE | changes)
+        before = weights_of(networks)
+        step()
+        return changed(before, networks), networks.image_to_mask.get_weights()
+
+    both, weights = after({"losses.adversarial": 0.5})
+    assert {"image_to_mask", "mask_to_image"} <= both
+    _, same = after({"losses.adversarial": 0.5, "losses.adversarial_mask": 0.5})
+    for one, other in zip(weights, same, strict=True):
+        np.testing.assert_array_equal(one, other)
+    images_alone, _ = after({"losses.adversarial": 0.5, "losses.adversarial_mask": 0.0})
+    assert "image_to_mask" not in images_alone and "mask_to_image" in images_alone
+
+
 def test_noise_differs_from_step_to_step_and_repeats_with_its_seed(eagerly):
     still = {"training.generator_learning_rate": 1e-30, "training.critic_learning_rate": 1e-30}
     series = []

@@ -157,6 +157,11 @@ class LossConfig:
     ----------
     adversarial, cycle, identity : float
         Weights of the three terms of CycleGAN. A term of weight 0 is not computed.
+    adversarial_mask : float, optional
+        Weight of what the mask critic says of the fake masks; that of ``adversarial`` without a value.
+    cycle_mask : {"l1", "segmentation"}
+        How a mask that went through an image and back is compared with itself: by L1, as in the paper, or by the
+        cross-entropy and Dice of segmentation networks.
     class_weights : tuple of float, optional
         Of each class in the L1 terms; without a value 3.5 for Golgi and 1 for every other class.
     foreground_weights : tuple of float, optional
@@ -173,6 +178,8 @@ class LossConfig:
     adversarial: float = 1.0
     cycle: float = 10.0
     identity: float = 5.0
+    adversarial_mask: float | None = None
+    cycle_mask: Literal["l1", "segmentation"] = "l1"
     class_weights: tuple[float, ...] | None = None
     foreground_weights: tuple[float, ...] | None = (1.0,)
     supervised: float = 0.0
@@ -184,6 +191,12 @@ class LossConfig:
         """Check the ranges."""
         for name in ("adversarial", "cycle", "identity", "supervised", "supervised_end", "cycle_noise", "critic_noise"):
             require(0 <= getattr(self, name) < math.inf, f"losses.{name}", getattr(self, name), "give 0 or more")
+        require(
+            self.adversarial_mask is None or 0 <= self.adversarial_mask < math.inf,
+            "losses.adversarial_mask",
+            self.adversarial_mask,
+            "give 0 or more",
+        )
         for name in ("class_weights", "foreground_weights"):
             weights = getattr(self, name)
             require(

@@ -15,7 +15,7 @@ from tfcyclegan3d.training import replicas
 from tfcyclegan3d.training.averaging import WeightAverage
 from tfcyclegan3d.training.image_pool import ImagePool
 from tfcyclegan3d.training.networks import Networks
-from tfcyclegan3d.training.start import paired_loss
+from tfcyclegan3d.training.start import paired_loss, segmentation_loss
 
 
 class CycleGANStep:
@@ -144,16 +144,18 @@ class CycleGANStep:
         images = networks.mask_to_image(tf.concat([mask] + [image] * same + [rendered_mask] * pairs, 0), training=True)
         fake_mask, fake_image = masks[:n], images[:n]
         cycled_image = networks.mask_to_image(self._noised(fake_mask, weights.cycle_noise, 0), training=True)
-        cycled_mask = networks.image_to_mask(self._noised(fake_image, weights.cycle_noise, 1), training=True)
+        cycled_logits, cycled_mask = self._to_mask(self._noised(fake_image, weights.cycle_noise, 1), training=True)
         terms = {
             "adversarial_mask": losses.least_squares_generator_loss(self._judge_mask(fake_mask, 2)),
             "adversarial_image": losses.least_squares_generator_loss(self._judge_image(fake_image, 3)),
             "cycle_image": losses.weighted_l1(image, cycled_image, weights.class_weights),
-            "cycle_mask": self._mask_l1(mask, cycled_mask, foreground_weights),
+            "cycle_mask": segmentation_loss(mask, cycled_logits, cycled_mask, foreground_weights)
+            if weights.cycle_mask == "segmentation"
+            else self._mask_l1(mask, cycled_mask, foreground_weights),
         }
-        loss = weights.adversarial * (terms["adversarial_mask"] + terms["adversarial_image"]) + weights.cycle * (
-            terms["cycle_image"] + terms["cycle_mask"]
-        )
+        of_mask = weights.adversarial if weights.adversarial_mask is None else weights.adversarial_mask
+        loss = of_mask * terms["adversarial_mask"] + weights.adversarial * terms["adversarial_image"]
+        loss += weights.cycle * (terms["cycle_image"] + terms["cycle_mask"])
         if same:
             terms["identity_mask"] = self._mask_l1(mask, masks[n : 2 * n], foreground_weights)
             terms["identity_image"] = losses.weighted_l1(image, images[n : 2 * n], weights.class_weights)

@@ -17,13 +17,18 @@ from tfcyclegan3d.training.averaging import WeightAverage
 from tfcyclegan3d.training.networks import Networks
 
 
-def paired_loss(mask, mask_logits, mask_output, image, image_output, foreground_weights):
-    """Return the loss of both directions on pairs: cross-entropy and Dice of the mask, L1 of the image.
+def segmentation_loss(mask, logits, output, foreground_weights):
+    """Return cross-entropy and Dice of a mask.
 
     Logits take part because a tanh which has saturated at "all background" has no gradient left to come back with.
     """
-    cross_entropy = losses.balanced_cross_entropy(mask, mask_logits, foreground_weights)
-    return cross_entropy + losses.soft_dice_loss(mask, mask_output) + ops.mean(ops.abs(image - image_output))
+    return losses.balanced_cross_entropy(mask, logits, foreground_weights) + losses.soft_dice_loss(mask, output)
+
+
+def paired_loss(mask, mask_logits, mask_output, image, image_output, foreground_weights):
+    """Return the loss of both directions on pairs: cross-entropy and Dice of the mask, L1 of the image."""
+    of_mask = segmentation_loss(mask, mask_logits, mask_output, foreground_weights)
+    return of_mask + ops.mean(ops.abs(image - image_output))
 
 
 class StartStep:
