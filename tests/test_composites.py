@@ -21,6 +21,8 @@ ADVERSARIAL, IDENTITY, CYCLE, CLASS_WEIGHT, RATE, CRITIC_RATE = 1.0, 5.0, 10.0, 
 CONFIG = TINY.replace(
     {
         "losses.adversarial": ADVERSARIAL,
+        "losses.adversarial_mask": None,
+        "losses.cycle_mask": "l1",
         "losses.identity": IDENTITY,
         "losses.cycle": CYCLE,
         "losses.class_weights": [CLASS_WEIGHT],

@@ -349,6 +349,7 @@ def test_a_window_shows_what_the_whole_volume_shows_there():
 
 def test_every_second_voxel_shows_the_same_distribution_of_intensities_as_all():
     objects = simulate_stack((32, 96, 96), IN_UM, seed=2, voxel_size_um=(2.5,) * 3).truth.objects
+    brightest = []
     for seed in range(4):
         acquisition = Acquisition.drawn(objects, ANY, generator(seed))
         whole = acquisition.image(objects, generator(seed))
@@ -356,7 +357,10 @@ def test_every_second_voxel_shows_the_same_distribution_of_intensities_as_all():
         assert coarse.shape == (16, 48, 48, 2)
         for k in range(2):
             found, oracle = (np.percentile(image[..., k], (1, 25, 50, 75, 95, 99.8)) for image in (coarse, whole))
-            np.testing.assert_allclose(found, oracle, atol=0.12 * (oracle[-1] - oracle[0]))
+            np.testing.assert_allclose(found[:-1], oracle[:-1], atol=0.05 * (oracle[-1] - oracle[0]))
+            brightest.append(found[-1] / oracle[-1])
+    # Of so few voxels that a single rendering says little.
+    assert np.mean(brightest) == pytest.approx(1, abs=0.08)
 
 
 # --- intervals

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tfcyclegan3d import errors, models
 from tfcyclegan3d.models.layers import InstanceNormalization
 from tfcyclegan3d.models.patchgan import patchgan
+from tfcyclegan3d.models.quick import quickened
 from tfcyclegan3d.models.resnet_generator import resnet_generator, with_logits
 
 N_CHANNELS = 2
@@ -62,7 +63,7 @@ BUILDERS = {
     "patchgan of two levels": Builder(patchgan, (2,), {"filters": 4, "levels": 2}, 8, 4, 1, bounds=None),
 }
 # Public functions that return a model but build no network of their own.
-NOT_BUILDERS = {with_logits}
+NOT_BUILDERS = {quickened, with_logits}
 
 every_builder = pytest.mark.parametrize("builder", BUILDERS.values(), ids=BUILDERS.keys())
 one_of_each = pytest.mark.parametrize("kind", ["resnet_generator", "patchgan of two levels"])

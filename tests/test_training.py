@@ -184,6 +184,7 @@ def batch(seed=0, n=1):
 
 
 ALONE = {f"losses.{name}": 0.0 for name in ("adversarial", "cycle", "identity", "supervised", "supervised_end")}
+ALONE |= {"losses.adversarial_mask": None, "losses.cycle_mask": "l1"}
 
 
 def step_of(changes, seed=0, average=False):
@@ -264,7 +265,7 @@ def test_a_term_of_weight_nought_is_absent(eagerly, changes, absent):
 
 
 def test_the_losses_of_a_step_are_those_of_its_networks_computed_by_hand(eagerly):
-    plain = {"losses.cycle_noise": 0.0, "losses.critic_noise": 0.0, "losses.identity": 1.0}
+    plain = {"losses.cycle_noise": 0.0, "losses.critic_noise": 0.0, "losses.identity": 1.0, "losses.cycle_mask": "l1"}
     networks, step, _ = step_of(plain)
     image, mask = batch()
     fake_mask, fake_image = networks.image_to_mask(image), networks.mask_to_image(mask)

@@ -75,6 +75,9 @@ def fast() -> Config:
         model=ModelConfig(filters=16, blocks=4, critic_filters=32, critic_levels=3),
         losses=LossConfig(
             adversarial=0.5,
+            adversarial_mask=0.1,
+            cycle=5.0,
+            cycle_mask="segmentation",
             identity=0.0,
             foreground_weights=None,
             supervised=5.0,
@@ -84,16 +87,16 @@ def fast() -> Config:
         ),
         training=TrainingConfig(
             epochs=22,
-            steps_per_epoch=50,
+            steps_per_epoch=75,
             patch_shape=(32, 32, 32),
-            start_fraction=0.77,
+            start_fraction=0.8,
             batch_size=1,
             generator_learning_rate=1e-4,
             critic_learning_rate=2e-4,
             final_rate=0.05,
             average_momentum=0.99,
         ),
-        inference=InferenceConfig(tile_shape=(32, 64, 64), overlap=16),
+        inference=InferenceConfig(tile_shape=(32, 64, 64), overlap=16, flips="plane"),
     )
 
 

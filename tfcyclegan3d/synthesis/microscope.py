@@ -155,12 +155,12 @@ HARD = Microscope(
 
 ANY = Microscope(
     brightness=(0.5, 1.0),
-    object_spread=(0.1, 0.9),
+    object_spread=(0.1, 0.6),
     texture=(0.0, 0.5),
     texture_scale=(0.7, 3.0),
     shading=(0.0, 0.4),
     blur=(0.3, 1.3),
-    blur_z_ratio=(1.0, 2.2),
+    blur_z_ratio=(1.0, 4.0),
     blur_growth=(0.0, 0.5),
     haze=(0.0, 0.25),
     haze_scale=(3.0, 8.0),
