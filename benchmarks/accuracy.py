@@ -1,0 +1,227 @@
+"""How accurate configurations are: Dice, precision and recall for several stacks and seeds, beside thresholds.
+
+python benchmarks/accuracy.py --data DATA -o runs --configurations fast "fast, no adversarial part" --seeds 1 2 3
+
+Trains each configuration on each case (see cases.py) with each seed and scores what the finished run predicts: three
+held-out stacks of the simulated cases, the same stack of the others. A training is told the diameter of the objects of
+one-class stacks, and nothing of simulated ones. Its averaged weights at the last epoch before the adversarial part are
+scored, too. The truth is used for scores only, but for "ceiling": the networks and the length of ``fast``, trained on
+the truth of the stacks trained on.
+
+A row is kept in ``runs`` as soon as it is measured, and an interrupted training goes on where it was: call the same
+command again. ``--list`` names the configurations; ``--table`` prints what there is without training anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from cases import REAL, SIMULATED, Case, case_of, names_of
+
+import tfcyclegan3d as tc
+from tfcyclegan3d import patches, preprocessing
+from tfcyclegan3d.config import Config
+from tfcyclegan3d.inference.predictor import SegmentationModel
+from tfcyclegan3d.synthesis.classes import classes_of
+from tfcyclegan3d.training.checkpoints import checkpoint_of, read_arrays
+from tfcyclegan3d.training.preparation import prepare
+from tfcyclegan3d.training.trainer import CycleGANTrainer
+
+N_HELD_OUT = 3
+THRESHOLDS = {"Otsu": 0.0, "smoothed Otsu": 1.0}
+CEILING = "ceiling"
+AFTER_START = "{}, before its adversarial part"
+START_ALONE = {"training.start_fraction": 1.0}
+# Preset and changes of each; what is changed is what the name says, all else being alike.
+CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
+    "fast": ("fast", {}),
+    "fast, all of it as a start": ("fast", START_ALONE),
+    "fast, no flips": ("fast", {"inference.flips": "none"}),
+    "fast, L1 of cycled masks": ("fast", {"losses.cycle_mask": "l1", "losses.cycle": 10.0}),
+    "fast, mask critic as strong": ("fast", {"losses.adversarial_mask": None}),
+    "fast, ends of 3 voxels": ("fast", {"model.end_kernel": 3}),
+    "fast, objects of 12 voxels": ("fast", {"preprocessing.working_diameter": 12.0}),
+    "fast, no normalisation": ("fast", {"model.normalization": "none"}),
+}
+
+Row = dict[str, dict[str, float]]
+
+
+def scores_of(masks: Sequence[np.ndarray], case: Case, classes: Sequence[str]) -> Row:
+    """Return Dice, precision and recall by class, means over the scored stacks."""
+    found = [
+        tc.evaluate(tc.Volume(mask), tc.Volume(truth), classes) for mask, truth in zip(masks, case.truths, strict=True)
+    ]
+    return {
+        name: {
+            measure: float(np.mean([getattr(one[name], measure) for one in found]))
+            for measure in ("dice", "precision", "recall")
+        }
+        for name in classes
+    }
+
+
+def train_and_score(case: Case, config: Config, run: Path) -> dict:
+    """Train (on), and return the row."""
+    if not (run / "report.html").exists():
+        resume = (run / "config.json").exists()
+        tc.train(case.images, None, None if resume else config, run, resume=resume, progress=False)
+    manifest = json.loads((run / "manifest.json").read_text())
+    model = tc.load_model(run)
+    masks = [model.segment(volume).array for volume in case.scored]
+    row = {
+        "classes": scores_of(masks, case, model.classes),
+        "minutes": manifest["timings"]["total_minutes"],
+        "verdict": manifest["verdict"],
+    }
+    before = model_after_start(run, model.config)
+    if before is not None:
+        masks = [before.segment(volume).array for volume in case.scored]
+        row["after_start"] = scores_of(masks, case, model.classes)
+    return row
+
+
+def model_after_start(run: Path, config: Config) -> SegmentationModel | None:
+    """Return what a run had learned when its adversarial part began, where there was something and it was kept."""
+    import keras  # Here, since TensorFlow must not come before the package.
+
+    epoch = int(config.training.start_fraction * config.training.epochs)
+    checkpoint = checkpoint_of(run / "checkpoints", epoch)
+    if checkpoint is None or not 0 < config.training.start_fraction < 1 or config.training.average_momentum == 0:
+        return None
+    network = keras.saving.load_model(run / "image_to_mask.keras", compile=False)
+    averages = read_arrays(checkpoint, ("average",))["average"]
+    for variable, average in zip(network.trainable_variables, averages, strict=False):
+        variable.assign(average)
+    return SegmentationModel(network, config)
+
+
+class TruthPatches:
+    """Patches of stacks and their truth, at the same random place, as the start takes renderings and masks."""
+
+    n_arrays = 2
+
+    def __init__(self, images: Sequence[np.ndarray], truths: Sequence[np.ndarray], config: Config) -> None:
+        self.patch_shape, self.n_channels = config.training.patch_shape, images[0].shape[-1]
+        seed = (config.seed, 21)
+        self._images = patches.VolumePatches(images, self.patch_shape, seed)
+        self._masks = patches.VolumePatches(truths, self.patch_shape, seed, as_range=patches.mask_range)
+
+    def draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return (image, mask) of an index: one seed draws the same place and augmentation for both."""
+        return (*self._images.draw(index), *self._masks.draw(index))
+
+
+def train_on_truth(case: Case, config: Config) -> dict:
+    """Train the same network on the truth and return the row."""
+    begun = time.monotonic()
+    config = config.replace(START_ALONE)
+    prepared = prepare(case.images, None, config)
+    factors = prepared.config.preprocessing.downsampling
+    trainer = CycleGANTrainer(prepared)
+    truths = [preprocessing.downsample(truth, factors) for truth in case.trained_truths]
+    trainer._sources["rendered"] = TruthPatches(prepared.images, truths, prepared.config)
+    n_steps = config.training.epochs * config.training.steps_per_epoch
+    for index in range(n_steps):
+        trainer.step(index, index / n_steps)
+    model = SegmentationModel(trainer.present_networks()[0], prepared.config)
+    masks = [model.segment(volume).array for volume in case.scored]
+    minutes = (time.monotonic() - begun) / 60
+    return {"classes": scores_of(masks, case, model.classes), "minutes": minutes, "verdict": "finished"}
+
+
+def measured(configuration: str, name: str, seed: int, data: Path | None, output: Path) -> dict:
+    """Return a row, measured unless it has been before."""
+    folder = output / "-".join(configuration.replace(",", "").split()) / f"{name.replace(', ', '-')}-{seed}"
+    row = folder / "row.json"
+    if not row.exists():
+        case = case_of(name, seed, data, N_HELD_OUT)
+        folder.mkdir(parents=True, exist_ok=True)
+        if configuration in THRESHOLDS:
+            classes = classes_of(case.images[0])
+            masks = [tc.otsu_mask(volume.array, THRESHOLDS[configuration]) for volume in case.scored]
+            found = {"classes": scores_of(masks, case, classes), "minutes": 0.0, "verdict": "finished"}
+        else:
+            preset, changes = CONFIGURATIONS["fast" if configuration == CEILING else configuration]
+            config = tc.presets.by_name(preset).replace(
+                {"seed": seed, "synthesis.diameters": case.diameters, "training.keep_checkpoints": 100, **changes}
+            )
+            if configuration == CEILING:
+                found = train_on_truth(case, config)
+            else:
+                found = train_and_score(case, config, folder / "run")
+        row.write_text(json.dumps(found, indent=1) + "\n")
+    return json.loads(row.read_text())
+
+
+def read_rows(output: Path, configuration: str, name: str) -> list[dict]:
+    """Return the rows there are of a configuration and a case, by seed."""
+    folder = output / "-".join(configuration.replace(",", "").split())
+    found = folder.glob(f"{name.replace(', ', '-')}-[0-9]*/row.json")
+    return [json.loads(path.read_text()) for path in sorted(found)]
+
+
+def table(output: Path, configurations: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a Markdown table: a row for each case, class and configuration."""
+    yield "| stack | class | configuration | seeds | Dice, mean | worst | precision | recall | minutes |"
+    yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for name in names:
+        by_configuration = {}
+        for one in configurations:
+            rows = by_configuration[one] = read_rows(output, one, name)
+            by_configuration[AFTER_START.format(one)] = [
+                {**row, "classes": row["after_start"], "minutes": np.nan} for row in rows if "after_start" in row
+            ]
+        classes = next((rows[0]["classes"] for rows in by_configuration.values() if rows), {})
+        for kind in classes:
+            for configuration, rows in by_configuration.items():
+                if not rows:
+                    continue
+                values = {
+                    measure: [row["classes"][kind][measure] for row in rows]
+                    for measure in ("dice", "precision", "recall")
+                }
+                minutes = np.mean([row["minutes"] for row in rows])
+                took = "" if np.isnan(minutes) else f"{minutes:.1f}"
+                yield (
+                    f"| {name} | {kind} | {configuration} | {len(rows)} | {np.mean(values['dice']):.3f} | "
+                    f"{min(values['dice']):.3f} | {np.mean(values['precision']):.3f} | "
+                    f"{np.mean(values['recall']):.3f} | {took} |"
+                )
+
+
+def main() -> None:
+    """Train, score and print."""
+    known = [*THRESHOLDS, CEILING, *CONFIGURATIONS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = os.environ.get("TFCYCLEGAN3D_DATA")
+    parser.add_argument("--data", type=Path, default=data and Path(data), help="folder of one-class stacks")
+    parser.add_argument("-o", "--output", type=Path, default=Path("accuracy-runs"))
+    parser.add_argument("--configurations", nargs="+", choices=known, default=known, metavar="NAME")
+    parser.add_argument("--stacks", nargs="+", choices=[*SIMULATED, *REAL], help="all that there are if not given")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--list", action="store_true", help="print the names of the configurations")
+    parser.add_argument("--table", action="store_true", help="print the table of what has been measured")
+    options = parser.parse_args()
+    if options.list:
+        print("\n".join(known))
+        return
+    names = options.stacks or names_of(options.data)
+    if not options.table:
+        for seed in options.seeds:
+            for configuration in options.configurations:
+                for name in names:
+                    row = measured(configuration, name, seed, options.data, options.output)
+                    dice = ", ".join(f"{kind} {one['dice']:.3f}" for kind, one in row["classes"].items())
+                    print(f"{configuration}, {name}, seed {seed}: {dice}, {row['minutes']:.1f} min", flush=True)
+    print("\n".join(table(options.output, options.configurations, names)))
+
+
+if __name__ == "__main__":
+    main()
