@@ -15,6 +15,7 @@ TINY = presets.fast().replace(
         "training.mixed_precision": "off",
         "inference.tile_shape": [16, 16, 16],
         "inference.overlap": 4,
+        "inference.flips": "none",
         # Networks this small learn nothing worth trusting in a few steps: their monitors speak, and let them go on.
         **{f"monitors.{name}.consequence": "warn" for name in ("collapse", "empty", "full", "inversion", "class_swap")},
     }
