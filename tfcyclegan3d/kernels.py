@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def warn_if_late() -> None:
 
 
 def _given() -> bool:
-    """Say whether Linux lists instructions for which TensorFlow turns the kernels on; taken to be so elsewhere."""
+    """Say whether TensorFlow turns the kernels on by itself, for instructions Linux lists; taken to be so elsewhere."""
+    if platform.machine() != "x86_64":
+        return True
     try:
         flags = Path("/proc/cpuinfo").read_text().split()
     except OSError:
