@@ -1,6 +1,6 @@
 """How accurate configurations are: Dice, precision and recall for several stacks and seeds, beside thresholds.
 
-python benchmarks/accuracy.py --data DATA -o runs --configurations fast "fast, no adversarial part" --seeds 1 2 3
+python benchmarks/accuracy.py --data DATA -o runs --configurations fast "fast, no flips" --seeds 1 2 3
 
 Trains each configuration on each case (see cases.py) with each seed and scores what the finished run predicts: three
 held-out stacks of the simulated cases, the same stack of the others. A training is told the diameter of the objects of

@@ -21,8 +21,8 @@ _came_late = False
 def choose() -> None:
     """Ask for oneDNN's kernels, unless the user has spoken or TensorFlow is there already.
 
-    TensorFlow leaves them off on processors without certain instructions, where a training step then takes ten times
-    as long.
+    TensorFlow leaves them off on processors without certain instructions, where a training step then takes several
+    times as long.
     """
     global _came_late
     _came_late = VARIABLE not in os.environ and "tensorflow" in sys.modules
