@@ -124,9 +124,8 @@ def train_on_truth(case: Case, config: Config) -> dict:
     config = config.replace(START_ALONE)
     prepared = prepare(case.images, None, config)
     factors = prepared.config.preprocessing.downsampling
-    trainer = CycleGANTrainer(prepared)
     truths = [preprocessing.downsample(truth, factors) for truth in case.trained_truths]
-    trainer._sources["rendered"] = TruthPatches(prepared.images, truths, prepared.config)
+    trainer = CycleGANTrainer(prepared, pairs=TruthPatches(prepared.images, truths, prepared.config))
     n_steps = config.training.epochs * config.training.steps_per_epoch
     for index in range(n_steps):
         trainer.step(index, index / n_steps)
@@ -146,7 +145,7 @@ def measured(configuration: str, name: str, seed: int, data: Path | None, output
         if configuration in THRESHOLDS:
             classes = classes_of(case.images[0])
             masks = [tc.otsu_mask(volume.array, THRESHOLDS[configuration]) for volume in case.scored]
-            found = {"classes": scores_of(masks, case, classes), "minutes": 0.0, "verdict": "finished"}
+            found = {"classes": scores_of(masks, case, classes), "verdict": "finished"}
         else:
             preset, changes = CONFIGURATIONS["fast" if configuration == CEILING else configuration]
             config = tc.presets.by_name(preset).replace(
@@ -188,7 +187,7 @@ def table(output: Path, configurations: Sequence[str], names: Sequence[str]) -> 
                     for measure in ("dice", "precision", "recall")
                 }
                 minutes = np.mean([row["minutes"] for row in rows])
-                took = "" if np.isnan(minutes) else f"{minutes:.1f}"
+                took = "" if np.isnan(minutes) or configuration in THRESHOLDS else f"{minutes:.1f}"
                 yield (
                     f"| {name} | {kind} | {configuration} | {len(rows)} | {np.mean(values['dice']):.3f} | "
                     f"{min(values['dice']):.3f} | {np.mean(values['precision']):.3f} | "

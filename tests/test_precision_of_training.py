@@ -15,7 +15,7 @@ from scipy import ndimage
 from tests.eagerly import run_eagerly
 from tests.tiny import TINY
 from tfcyclegan3d import losses
-from tfcyclegan3d.config import ModelConfig
+from tfcyclegan3d.config_sections import ModelConfig
 from tfcyclegan3d.models.layers import InstanceNormalization
 from tfcyclegan3d.models.quick import quickened
 from tfcyclegan3d.models.resnet_generator import LOGITS, OUTPUT_NORMALIZATION

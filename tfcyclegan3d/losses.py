@@ -80,6 +80,20 @@ def soft_dice_loss(target, output, smooth: float = 1.0):
     return ops.mean(1.0 - score)
 
 
+def segmentation_loss(target, logits, output, foreground_weights):
+    """``balanced_cross_entropy(target, logits) + soft_dice_loss(target, output)``.
+
+    Logits take part because a tanh which has saturated at "all background" has no gradient left to come back with.
+    """
+    return balanced_cross_entropy(target, logits, foreground_weights) + soft_dice_loss(target, output)
+
+
+def paired_loss(mask, mask_logits, mask_output, image, image_output, foreground_weights):
+    """``segmentation_loss`` of the mask plus ``mean |image - image_output|``: both directions on pairs."""
+    of_mask = segmentation_loss(mask, mask_logits, mask_output, foreground_weights)
+    return of_mask + ops.mean(ops.abs(image - image_output))
+
+
 def _per_class(weights, like):
     """Return one number a class as a tensor of the type of ``like``, to be multiplied along the last axis."""
     return ops.convert_to_tensor(weights, dtype=like.dtype)

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable
 
 from tfcyclegan3d import errors
-from tfcyclegan3d.config import (
-    Config,
+from tfcyclegan3d.config import Config
+from tfcyclegan3d.config_sections import (
     InferenceConfig,
     LossConfig,
     ModelConfig,

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcyclegan3d.config import ModelConfig
+from tfcyclegan3d.config_sections import ModelConfig
 from tfcyclegan3d.training.averaging import WeightAverage
 from tfcyclegan3d.training.networks import Networks, generator_of
 from tfcyclegan3d.training.probes import Forward

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tfcyclegan3d.config import Config, TrainingConfig
+from tfcyclegan3d.config import Config
+from tfcyclegan3d.config_sections import TrainingConfig
 from tfcyclegan3d.training.probes import Probes
 from tfcyclegan3d.training.selection import Selection
 from tfcyclegan3d.training.watch import Watch

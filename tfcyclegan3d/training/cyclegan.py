@@ -8,14 +8,13 @@ import keras
 import tensorflow as tf
 
 from tfcyclegan3d import losses
-from tfcyclegan3d.config import LossConfig, TrainingConfig
+from tfcyclegan3d.config_sections import LossConfig, TrainingConfig
 from tfcyclegan3d.models.resnet_generator import with_logits
 from tfcyclegan3d.precision import scaled
 from tfcyclegan3d.training import replicas
 from tfcyclegan3d.training.averaging import WeightAverage
 from tfcyclegan3d.training.image_pool import ImagePool
 from tfcyclegan3d.training.networks import Networks
-from tfcyclegan3d.training.start import paired_loss, segmentation_loss
 
 
 class CycleGANStep:
@@ -149,7 +148,7 @@ class CycleGANStep:
             "adversarial_mask": losses.least_squares_generator_loss(self._judge_mask(fake_mask, 2)),
             "adversarial_image": losses.least_squares_generator_loss(self._judge_image(fake_image, 3)),
             "cycle_image": losses.weighted_l1(image, cycled_image, weights.class_weights),
-            "cycle_mask": segmentation_loss(mask, cycled_logits, cycled_mask, foreground_weights)
+            "cycle_mask": losses.segmentation_loss(mask, cycled_logits, cycled_mask, foreground_weights)
             if weights.cycle_mask == "segmentation"
             else self._mask_l1(mask, cycled_mask, foreground_weights),
         }
@@ -161,7 +160,7 @@ class CycleGANStep:
             terms["identity_image"] = losses.weighted_l1(image, images[n : 2 * n], weights.class_weights)
             loss += weights.identity * (terms["identity_mask"] + terms["identity_image"])
         if pairs:
-            terms["supervised"] = paired_loss(
+            terms["supervised"] = losses.paired_loss(
                 rendered_mask, logits[-n:], masks[-n:], rendered, images[-n:], foreground_weights
             )
             loss += supervised * terms["supervised"]

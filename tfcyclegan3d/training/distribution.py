@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcyclegan3d import errors
-from tfcyclegan3d.config import TrainingConfig
+from tfcyclegan3d.config_sections import TrainingConfig
 
 # What TensorFlow's errors say, among other things, on workers that were waiting for one that failed.
 COLLECTIVE_ABORTED = "Collective ops is aborted by:"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import keras
 
-from tfcyclegan3d.config import ModelConfig
+from tfcyclegan3d.config_sections import ModelConfig
 from tfcyclegan3d.models.patchgan import patchgan
 from tfcyclegan3d.models.quick import quickened
 from tfcyclegan3d.models.resnet_generator import resnet_generator

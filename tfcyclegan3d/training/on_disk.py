@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from tfcyclegan3d import preprocessing, tiling
-from tfcyclegan3d.config import PreprocessingConfig
+from tfcyclegan3d.config_sections import PreprocessingConfig
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.synthesis.scene import Scene

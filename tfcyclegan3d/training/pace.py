@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from statistics import median
 
-from tfcyclegan3d.config import TrainingConfig
+from tfcyclegan3d.config_sections import TrainingConfig
 
 N_RECENT = 50  # Steps that tell the present rate.
 

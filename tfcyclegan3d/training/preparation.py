@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from tfcyclegan3d import errors, preprocessing, tiling
-from tfcyclegan3d.config import Config, LossConfig, PreprocessingConfig
+from tfcyclegan3d.config import Config
+from tfcyclegan3d.config_sections import LossConfig, PreprocessingConfig
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.stacks import grids_of

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from tfcyclegan3d import losses
 from tfcyclegan3d.models.resnet_generator import with_logits
@@ -15,20 +14,6 @@ from tfcyclegan3d.precision import scaled
 from tfcyclegan3d.training import replicas
 from tfcyclegan3d.training.averaging import WeightAverage
 from tfcyclegan3d.training.networks import Networks
-
-
-def segmentation_loss(mask, logits, output, foreground_weights):
-    """Return cross-entropy and Dice of a mask.
-
-    Logits take part because a tanh which has saturated at "all background" has no gradient left to come back with.
-    """
-    return losses.balanced_cross_entropy(mask, logits, foreground_weights) + losses.soft_dice_loss(mask, output)
-
-
-def paired_loss(mask, mask_logits, mask_output, image, image_output, foreground_weights):
-    """Return the loss of both directions on pairs: cross-entropy and Dice of the mask, L1 of the image."""
-    of_mask = segmentation_loss(mask, mask_logits, mask_output, foreground_weights)
-    return of_mask + ops.mean(ops.abs(image - image_output))
 
 
 class StartStep:
@@ -65,7 +50,7 @@ class StartStep:
         with tf.GradientTape() as tape:
             logits, output = self._to_mask(rendered, training=True)
             image = self._to_image(rendered_mask, training=True)
-            loss = paired_loss(rendered_mask, logits, output, rendered, image, foreground_weights)
+            loss = losses.paired_loss(rendered_mask, logits, output, rendered, image, foreground_weights)
             scaled_loss = self.optimizer.scale_loss(loss)
         replicas.apply_mean_gradients(self.optimizer, tape.gradient(scaled_loss, self._variables), self._variables)
         if self._average is not None:

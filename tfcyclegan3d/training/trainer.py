@@ -47,9 +47,17 @@ class CycleGANTrainer:
         Images, masks and a configuration with nothing left open.
     distribution : Distribution, optional
         The devices that share each batch, one if not given.
+    pairs : PatchSource, optional
+        Of images and their masks, which the start and the supervised term learn from; renderings of the prepared masks
+        if not given.
     """
 
-    def __init__(self, prepared: Prepared, distribution: Distribution | None = None) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        distribution: Distribution | None = None,
+        pairs: patches.PatchSource | None = None,
+    ) -> None:
         config = prepared.config
         self.config = config
         self.distribution = distribution or Distribution()
@@ -64,6 +72,7 @@ class CycleGANTrainer:
         self._run_start = self.distribution.over_replicas(self._start)
         self._run_gan = self.distribution.over_replicas(self._gan)
         self._prepared = prepared
+        self._pairs = pairs
         # Of the masks drawn after the start, for each kind of group; 0 before that.
         n_kinds = len(prepared.prior.groups()) if prepared.prior is not None else 1
         self._fills = tf.Variable(tf.zeros(n_kinds), trainable=False)
@@ -257,7 +266,7 @@ class CycleGANTrainer:
         masks = [one.coverage for one in objects]
         augmented = self.config.training.augmentation
         self._sources["masks"] = patches.VolumePatches(masks, patch_shape, (seed, 2), augmented, patches.mask_range)
-        self._sources["rendered"] = patches.RenderedPatches(
+        self._sources["rendered"] = self._pairs or patches.RenderedPatches(
             objects, patch_shape, ANY, self.config.preprocessing.percentiles, (seed, 3)
         )
         for name in ("masks", "rendered"):
