@@ -41,6 +41,7 @@ START_ALONE = {"training.start_fraction": 1.0}
 # Preset and changes of each; what is changed is what the name says, all else being alike.
 CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast": ("fast", {}),
+    "best": ("best", {}),
     "fast, all of it as a start": ("fast", START_ALONE),
     "fast, no flips": ("fast", {"inference.flips": "none"}),
     "fast, L1 of cycled masks": ("fast", {"losses.cycle_mask": "l1", "losses.cycle": 10.0}),

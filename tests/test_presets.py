@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from tfcyclegan3d import presets
 from tfcyclegan3d.training.networks import generator_of
@@ -15,10 +16,10 @@ DOCS = Path(__file__).parents[1] / "docs" / "presets.md"
 COLUMNS = ("paper", "authors", "fast")
 
 
-def table():
-    """The cells of each row of the table by the setting's name; a row that is none of a setting is left out."""
+def table(n_columns=7):
+    """The cells of each row of a table by the setting's name; a row that is none of a setting is left out."""
     rows = [[cell.strip() for cell in line.strip("| \n").split(" | ")] for line in DOCS.read_text().splitlines()]
-    named = [(re.fullmatch(r"`([a-z_0-9.]+)`", row[0]), row) for row in rows if len(row) > 1]
+    named = [(re.fullmatch(r"`([a-z_0-9.]+)`", row[0]), row) for row in rows if len(row) == n_columns]
     found = [(match[1], row[1:]) for match, row in named if match]
     assert len(dict(found)) == len(found), "a setting stands in the table twice"
     return dict(found)
@@ -38,7 +39,7 @@ def settings_of(preset):
 
 
 def test_the_table_has_a_column_for_every_preset_and_a_row_for_every_setting():
-    assert set(COLUMNS) == set(presets.PRESETS)
+    assert {*COLUMNS, "best"} == set(presets.PRESETS)
     assert re.search(r"^\| setting \| `paper` \| `authors` \| \| `fast` \|", DOCS.read_text(), re.MULTILINE)
     assert set(table()) == set(settings_of("paper"))
 
@@ -55,6 +56,18 @@ def test_the_table_marks_where_the_published_code_and_the_paper_differ_and_says_
     assert marked == {key for key, value in paper.items() if value != authors[key]}
     assert marked >= {"model.residual", "model.output_normalization", "training.generator_update"}
     assert all(len(cells) == 6 and cells[4] and cells[5] for cells in table().values())
+
+
+@pytest.mark.parametrize(("gpus", "name"), [([], "fast"), (["a GPU"], "best")])
+def test_without_a_choice_a_gpu_is_given_best(gpus, name, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus if kind == "GPU" else ["a CPU"])
+    assert presets.for_this_machine() == presets.by_name(name)
+
+
+def test_a_second_table_holds_every_value_of_best_that_is_not_one_of_fast():
+    fast, best = settings_of("fast"), settings_of("best")
+    written = {key: tuple(json.loads(cell.strip("`")) for cell in cells[:2]) for key, cells in table(4).items()}
+    assert written == {key: (fast[key], value) for key, value in best.items() if value != fast[key]}
 
 
 @pytest.mark.parametrize(("preset", "n_parameters"), [("paper", 8_567_362), ("authors", 26_483_270)])

@@ -100,7 +100,33 @@ def fast() -> Config:
     )
 
 
-PRESETS: dict[str, Callable[[], Config]] = {"paper": paper, "authors": authors, "fast": fast}
+def best() -> Config:
+    """Return what ``fast`` does on larger patches, for those who can wait about three times as long.
+
+    A patch tells the networks more of what lies around an object, and what instance normalisation takes from it is
+    nearer to what it takes from a tile of the prediction, which is as large.
+    """
+    return fast().replace(
+        {
+            "preset": "best",
+            "synthesis.n_masks": 24,
+            "synthesis.maximum_shape": (48, 96, 96),
+            "training.epochs": 24,
+            "training.patch_shape": (48, 48, 48),
+            "inference.tile_shape": (48, 48, 48),
+            "inference.flips": "all",
+        }
+    )
+
+
+PRESETS: dict[str, Callable[[], Config]] = {"paper": paper, "authors": authors, "fast": fast, "best": best}
+
+
+def for_this_machine() -> Config:
+    """Return ``best`` where TensorFlow finds a GPU, ``fast`` elsewhere."""
+    import tensorflow as tf  # Here, since naming a preset needs no TensorFlow.
+
+    return best() if tf.config.list_physical_devices("GPU") else fast()
 
 
 def by_name(name: str) -> Config:

@@ -49,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--prior", type=Path, metavar="FILE", help="what to draw, as 'synthesize' writes it (prior.yaml)")
     add_reading_arguments(data)
     how = parser.add_argument_group("training")
-    how.add_argument("--preset", metavar="NAME", help="fast, paper or authors (fast if not given)")
+    how.add_argument(
+        "--preset", metavar="NAME", help="fast, best, paper or authors (if not given, best with a GPU and fast without)"
+    )
     how.add_argument(
         "--config", type=Path, metavar="FILE", help="settings, as an earlier run wrote them (YAML or JSON)"
     )
@@ -74,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, and return the exit status of the run."""
-    from tfcyclegan3d import errors
+    from tfcyclegan3d import errors, presets
     from tfcyclegan3d.quiet_tensorflow import import_quietly
 
     if options.demo and (options.images or options.masks):
@@ -85,9 +87,12 @@ def run(options: argparse.Namespace) -> int:
             remedy = "give the stacks that the run was begun with, or --demo if it was begun so"
         raise errors.OptionError("--images", None, remedy)
     _check_options_apply(options)
-    config = _config(options)
+    chosen = _chosen(options)
+    config = _changed(chosen or presets.fast(), options)  # Refused options need not wait for TensorFlow.
     if not options.debug:
         import_quietly()
+    if chosen is None and not options.demo:
+        config = _changed(presets.for_this_machine(), options)
     called = Path(sys.argv[0]).name
     command = shlex.join([called if called.startswith("tfcyclegan3d") else "tfcyclegan3d", *sys.argv[1:]])
     return (_demo if options.demo else _train)(options, config, command)
@@ -156,8 +161,8 @@ def _demo(options: argparse.Namespace, config: Config, command: str) -> int:
     return demo.run.exit_status
 
 
-def _config(options: argparse.Namespace) -> Config:
-    """Put the settings together: a preset, a file or the run to resume, then single options over it."""
+def _changed(chosen: Config, options: argparse.Namespace) -> Config:
+    """Return the settings with those of single options over them."""
     from tfcyclegan3d import config as configuration
     from tfcyclegan3d import errors
 
@@ -176,10 +181,11 @@ def _config(options: argparse.Namespace) -> Config:
     changes = {key: value for key, value in given.items() if value is not None}
     if options.object_diameter:
         changes["synthesis.prior"] = None  # That of an earlier run would hide the diameters.
-    return _base(options).replace(changes | configuration.parse_assignments(options.set))
+    return chosen.replace(changes | configuration.parse_assignments(options.set))
 
 
-def _base(options: argparse.Namespace) -> Config:
+def _chosen(options: argparse.Namespace) -> Config | None:
+    """Return the settings of the preset, file or run that was asked for, if one was."""
     from tfcyclegan3d import config as configuration
     from tfcyclegan3d import errors, presets
 
@@ -189,7 +195,9 @@ def _base(options: argparse.Namespace) -> Config:
         if not (options.output / "config.json").is_file():
             raise errors.ModelError(options.output, "holds no run to resume", "start one without --resume")
         return configuration.load(options.output / "config.json")
-    return configuration.load(options.config) if options.config else presets.by_name(options.preset or "fast")
+    if options.config:
+        return configuration.load(options.config)
+    return presets.by_name(options.preset) if options.preset else None
 
 
 def _prior(path: Path | None) -> dict | None:

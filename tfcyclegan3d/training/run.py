@@ -101,7 +101,7 @@ def train(
     masks : sequence of Volume, ndarray or path, optional
         Masks with one channel a class, 0 for background, not paired with the images. Without them they are drawn.
     config : Config, optional
-        ``presets.fast()`` if not given.
+        ``presets.for_this_machine()`` if not given.
     output : str or Path
         The run folder.
     axes, channels, voxel_size_um
@@ -134,7 +134,7 @@ def train(
     if resume:
         RunFolder.check(output, overwrite=overwrite, resume=True)
     begun_with = configuration.load(output / "config.json") if resume else None
-    config = config or begun_with or presets.fast()
+    config = config or begun_with or presets.for_this_machine()
     # Before TensorFlow computes anything, and before anything that may fail here and leave other workers waiting.
     distribution = choose(config.training)
     if distribution.is_chief:
