@@ -199,6 +199,20 @@ def test_the_dice_loss_is_nought_for_the_target_itself_even_an_empty_one_and_nea
         assert float(losses.soft_dice_loss(target, np.clip(target + 0.2 * values(seed), -1, 1))) > 0.01
 
 
+# --- sums of them
+
+
+def test_the_loss_of_a_segmentation_and_of_a_pair_worked_out_by_hand():
+    # Even odds everywhere: cross-entropy (1 * 0.5 * 3 + 0.5) ln 2, Dice 1 - (2 * 2 + 1) / (4 + 4 + 1), on 8 voxels.
+    mask, image = np.ones((1, 2, 2, 2, 1), np.float32), np.zeros((1, 2, 2, 2, 1), np.float32)
+    mask[:, 0] = -1
+    even, weights = np.zeros_like(mask), [3.0]
+    of_mask = 2 * np.log(2) + 1 - 5 / 9
+    assert float(losses.segmentation_loss(mask, even, even, weights)) == pytest.approx(of_mask, rel=1e-5)
+    found = losses.paired_loss(mask, even, even, image, image + 0.25, weights)
+    assert float(found) == pytest.approx(of_mask + 0.25, rel=1e-5)
+
+
 # --- all of them
 
 
@@ -212,6 +226,8 @@ def every_loss(target):
         "balanced l1": lambda x: losses.balanced_l1(target, x, WEIGHTS, foreground),
         "cross-entropy": lambda x: losses.balanced_cross_entropy(target, x, foreground),
         "dice": lambda x: losses.soft_dice_loss(target, x),
+        "segmentation": lambda x: losses.segmentation_loss(target, x, x, foreground),
+        "pair": lambda x: losses.paired_loss(target, x, x, target, x, foreground),
     }
 
 
