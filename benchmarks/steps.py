@@ -8,7 +8,7 @@ processes of their own, for as many rounds as asked for, and prints the median s
 first, ratios, the share of the machine's rate of matrix products in the same precision, and peak memory. Another
 program prints "... : SECONDS s" once a step and "peak GB X" in the end; the fields in braces are filled in. One whose
 command names no precision is run once, at the paper's size. Last, how many patches the input pipeline of the fast
-preset delivers for each that its step takes.
+preset delivers for each that its step takes, and what XLA makes of that step.
 """
 
 from __future__ import annotations
@@ -175,6 +175,28 @@ def time_input() -> None:
     print(f"seconds per step: start {steps['start']:.3f}, cyclegan {steps['cyclegan']:.3f}")
 
 
+def time_xla() -> None:
+    """Print the seconds of a step of the start of the fast preset, as it is and compiled by XLA."""
+    import tensorflow as tf
+
+    from tfcyclegan3d import presets
+    from tfcyclegan3d.training.networks import build_networks
+    from tfcyclegan3d.training.start import StartStep
+
+    config = presets.fast()
+    step = StartStep(build_networks(config.model, N_CHANNELS, "float32", seed=0), 5e-4, "float32", average=None)
+    image = tf.random.uniform((1, *config.training.patch_shape, N_CHANNELS), -1, 1)
+    batch = image, tf.sign(image), tf.constant([2.0, 2.0])
+    compiled = tf.function(lambda *arrays: StartStep.__call__.python_function(step, *arrays), jit_compile=True)
+    for name, one in (("as it is", step), ("compiled by XLA", compiled)):
+        seconds = []
+        for _ in range(N_STEPS):
+            begun = time.perf_counter()
+            float(one(*batch)["supervised"])
+            seconds.append(time.perf_counter() - begun)
+        print(f"start step of fast, {name}: {np.median(seconds[1:]):.3f} s", flush=True)
+
+
 def _run(command: list[str]) -> str:
     # TensorFlow leaves oneDNN off on some processors; a comparison gives it to every program.
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", **os.environ}
@@ -218,6 +240,8 @@ def main() -> None:
             time_our_step(*map(int, arguments[:3]), arguments[3])
         elif part == "product":
             time_matrix_product(*arguments)
+        elif part == "xla":
+            time_xla()
         else:
             time_input()
         return
@@ -238,6 +262,7 @@ def main() -> None:
     print("\n| source | patches a second | for each the start takes | for each the adversarial part takes |")
     print("| --- | ---: | ---: | ---: |")
     print(_own("input").strip())
+    print(_own("xla").strip())
 
 
 if __name__ == "__main__":
