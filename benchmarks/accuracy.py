@@ -68,11 +68,19 @@ def scores_of(masks: Sequence[np.ndarray], case: Case, classes: Sequence[str]) -
     }
 
 
+def ended(run: Path) -> bool:
+    """Tell whether a training has come to its end, good or bad."""
+    manifest = run / "manifest.json"
+    return manifest.exists() and json.loads(manifest.read_text())["verdict"] not in ("running", "interrupted")
+
+
 def train_and_score(case: Case, config: Config, run: Path) -> dict:
-    """Train (on), and return the row."""
-    if not (run / "report.html").exists():
+    """Train (on), and return the row; an interrupted training ends the program, and goes on when it is called again."""
+    if not ended(run):
         resume = (run / "config.json").exists()
         tc.train(case.images, None, None if resume else config, run, resume=resume, progress=False)
+        if not ended(run):
+            raise SystemExit(f"{run}: interrupted; call the same command again")
     manifest = json.loads((run / "manifest.json").read_text())
     model = tc.load_model(run)
     masks = [model.segment(volume).array for volume in case.scored]
