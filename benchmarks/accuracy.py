@@ -68,6 +68,18 @@ def scores_of(masks: Sequence[np.ndarray], case: Case, classes: Sequence[str]) -
     }
 
 
+def folder_of(output: Path, configuration: str, name: str, seed: int | str) -> Path:
+    """Return where the row of a configuration, a case and a seed is kept, and its run."""
+    return output / "-".join(configuration.replace(",", "").split()) / f"{name.replace(', ', '-')}-{seed}"
+
+
+def take_averages(network, checkpoint: Path) -> None:
+    """Give an ``image_to_mask`` the averaged weights of a checkpoint."""
+    averages = read_arrays(checkpoint, ("average",))["average"]
+    for variable, average in zip(network.trainable_variables, averages, strict=False):
+        variable.assign(average)
+
+
 def ended(run: Path) -> bool:
     """Tell whether a training has come to its end, good or bad."""
     manifest = run / "manifest.json"
@@ -105,9 +117,7 @@ def model_after_start(run: Path, config: Config) -> SegmentationModel | None:
     if checkpoint is None or not 0 < config.training.start_fraction < 1 or config.training.average_momentum == 0:
         return None
     network = keras.saving.load_model(run / "image_to_mask.keras", compile=False)
-    averages = read_arrays(checkpoint, ("average",))["average"]
-    for variable, average in zip(network.trainable_variables, averages, strict=False):
-        variable.assign(average)
+    take_averages(network, checkpoint)
     return SegmentationModel(network, config)
 
 
@@ -146,7 +156,7 @@ def train_on_truth(case: Case, config: Config) -> dict:
 
 def measured(configuration: str, name: str, seed: int, data: Path | None, output: Path) -> dict:
     """Return a row, measured unless it has been before."""
-    folder = output / "-".join(configuration.replace(",", "").split()) / f"{name.replace(', ', '-')}-{seed}"
+    folder = folder_of(output, configuration, name, seed)
     row = folder / "row.json"
     if not row.exists():
         case = case_of(name, seed, data, N_HELD_OUT)
@@ -170,8 +180,8 @@ def measured(configuration: str, name: str, seed: int, data: Path | None, output
 
 def read_rows(output: Path, configuration: str, name: str) -> list[dict]:
     """Return the rows there are of a configuration and a case, by seed."""
-    folder = output / "-".join(configuration.replace(",", "").split())
-    found = folder.glob(f"{name.replace(', ', '-')}-[0-9]*/row.json")
+    any_seed = folder_of(output, configuration, name, "[0-9]*")
+    found = any_seed.parent.glob(f"{any_seed.name}/row.json")
     return [json.loads(path.read_text()) for path in sorted(found)]
 
 
@@ -184,7 +194,7 @@ def table(output: Path, configurations: Sequence[str], names: Sequence[str]) -> 
         for one in configurations:
             rows = by_configuration[one] = read_rows(output, one, name)
             by_configuration[AFTER_START.format(one)] = [
-                {**row, "classes": row["after_start"], "minutes": np.nan} for row in rows if "after_start" in row
+                {"classes": row["after_start"]} for row in rows if "after_start" in row
             ]
         classes = next((rows[0]["classes"] for rows in by_configuration.values() if rows), {})
         for kind in classes:
@@ -195,8 +205,8 @@ def table(output: Path, configurations: Sequence[str], names: Sequence[str]) -> 
                     measure: [row["classes"][kind][measure] for row in rows]
                     for measure in ("dice", "precision", "recall")
                 }
-                minutes = np.mean([row["minutes"] for row in rows])
-                took = "" if np.isnan(minutes) or configuration in THRESHOLDS else f"{minutes:.1f}"
+                minutes = [row["minutes"] for row in rows if "minutes" in row]
+                took = f"{np.mean(minutes):.1f}" if minutes and configuration not in THRESHOLDS else ""
                 yield (
                     f"| {name} | {kind} | {configuration} | {len(rows)} | {np.mean(values['dice']):.3f} | "
                     f"{min(values['dice']):.3f} | {np.mean(values['precision']):.3f} | "
@@ -227,7 +237,7 @@ def main() -> None:
                 for name in names:
                     row = measured(configuration, name, seed, options.data, options.output)
                     dice = ", ".join(f"{kind} {one['dice']:.3f}" for kind, one in row["classes"].items())
-                    print(f"{configuration}, {name}, seed {seed}: {dice}, {row['minutes']:.1f} min", flush=True)
+                    print(f"{configuration}, {name}, seed {seed}: {dice}", flush=True)
     print("\n".join(table(options.output, options.configurations, names)))
 
 

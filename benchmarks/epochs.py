@@ -14,12 +14,13 @@ import os
 from pathlib import Path
 
 import numpy as np
+from accuracy import folder_of, take_averages
 from cases import REAL, SIMULATED, case_of
 
 import tfcyclegan3d as tc
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d.inference.predictor import SegmentationModel
-from tfcyclegan3d.training.checkpoints import checkpoint_of, read_arrays
+from tfcyclegan3d.training.checkpoints import checkpoint_of
 
 TILES = ((24, 24, 24), (32, 32, 32), (32, 64, 64), (64, 64, 64))
 
@@ -40,9 +41,7 @@ def compare(run: Path, image: tc.Volume, truth: np.ndarray, share: float) -> Non
     epochs = np.unique(np.linspace(share * n_epochs, n_epochs, 8).round().astype(int))
     total = np.zeros(truth.shape, np.float32)
     for epoch in epochs:
-        averages = read_arrays(checkpoint_of(run / "checkpoints", int(epoch)), ("average",))["average"]
-        for variable, average in zip(network.trainable_variables, averages, strict=False):
-            variable.assign(average)
+        take_averages(network, checkpoint_of(run / "checkpoints", int(epoch)))
         probabilities = SegmentationModel(network, config).predict(image).array
         total += probabilities
         print(f"| {run.parent.name} | epoch {epoch} | {scores(probabilities, truth)} |", flush=True)
@@ -68,8 +67,7 @@ def main() -> None:
     print("| --- | --- | --- |")
     for name in options.stacks:
         case = case_of(name, options.seed, options.data)
-        folder = options.output / "-".join(options.configuration.replace(",", "").split())
-        run = folder / f"{name.replace(', ', '-')}-{options.seed}" / "run"
+        run = folder_of(options.output, options.configuration, name, options.seed) / "run"
         compare(run, case.scored[0], case.truths[0], options.from_share)
 
 

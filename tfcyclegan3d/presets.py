@@ -101,7 +101,7 @@ def fast() -> Config:
 
 
 def best() -> Config:
-    """Return what ``fast`` does on larger patches, for those who can wait about three times as long.
+    """Return what ``fast`` does on larger patches, for those who can wait three to five times as long.
 
     A patch tells the networks more of what lies around an object, and what instance normalisation takes from it is
     nearer to what it takes from a tile of the prediction, which is as large.

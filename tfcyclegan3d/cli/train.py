@@ -87,12 +87,12 @@ def run(options: argparse.Namespace) -> int:
             remedy = "give the stacks that the run was begun with, or --demo if it was begun so"
         raise errors.OptionError("--images", None, remedy)
     _check_options_apply(options)
-    chosen = _chosen(options)
-    config = _changed(chosen or presets.fast(), options)  # Refused options need not wait for TensorFlow.
+    chosen, changes = _chosen(options), _changes(options)
+    config = (chosen or presets.fast()).replace(changes)  # Refused options need not wait for TensorFlow.
     if not options.debug:
         import_quietly()
     if chosen is None and not options.demo:
-        config = _changed(presets.for_this_machine(), options)
+        config = presets.for_this_machine().replace(changes)
     called = Path(sys.argv[0]).name
     command = shlex.join([called if called.startswith("tfcyclegan3d") else "tfcyclegan3d", *sys.argv[1:]])
     return (_demo if options.demo else _train)(options, config, command)
@@ -161,8 +161,8 @@ def _demo(options: argparse.Namespace, config: Config, command: str) -> int:
     return demo.run.exit_status
 
 
-def _changed(chosen: Config, options: argparse.Namespace) -> Config:
-    """Return the settings with those of single options over them."""
+def _changes(options: argparse.Namespace) -> dict[str, object]:
+    """Return what single options set, by dotted key."""
     from tfcyclegan3d import config as configuration
     from tfcyclegan3d import errors
 
@@ -181,7 +181,7 @@ def _changed(chosen: Config, options: argparse.Namespace) -> Config:
     changes = {key: value for key, value in given.items() if value is not None}
     if options.object_diameter:
         changes["synthesis.prior"] = None  # That of an earlier run would hide the diameters.
-    return chosen.replace(changes | configuration.parse_assignments(options.set))
+    return changes | configuration.parse_assignments(options.set)
 
 
 def _chosen(options: argparse.Namespace) -> Config | None:
