@@ -14,12 +14,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import expit
 
 from tfcyclegan3d import errors, models
 from tfcyclegan3d.models.layers import InstanceNormalization
+from tfcyclegan3d.models.outputs import with_logits
 from tfcyclegan3d.models.patchgan import patchgan
 from tfcyclegan3d.models.quick import quickened
-from tfcyclegan3d.models.resnet_generator import resnet_generator, with_logits
+from tfcyclegan3d.models.resnet_generator import resnet_generator
+from tfcyclegan3d.models.unet import unet
+from tfcyclegan3d.models.vox2vox import vox2vox_generator
 
 N_CHANNELS = 2
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -36,10 +40,19 @@ class Builder:
     coarser: int  # How many times smaller each side of the output is, rounded up.
     n_outputs: int
     bounds: tuple[float, float] | None  # Open interval the output lies in.
+    step: int = 4  # Of which any multiple is a side it takes.
 
     @property
     def batch(self) -> np.ndarray:
-        return patches((self.side,) * 3)
+        return patches((self.side,) * 3, n_channels=self.arguments[0])
+
+    def batch_of(self, shape: tuple[int, int, int], n: int = 2) -> np.ndarray:
+        """Return patches of a shape in steps."""
+        return patches(tuple(self.step * k for k in shape), n, n_channels=self.arguments[0])
+
+    def scores(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape (ZYXC) of the output for patches of a shape (ZYX)."""
+        return (*(-(-side // self.coarser) for side in shape), self.n_outputs)
 
     def tiny(self, **changes) -> keras.Model:
         return self.build(*self.arguments, **(self.settings | changes))
@@ -61,16 +74,25 @@ BUILDERS = {
     ),
     "patchgan": Builder(patchgan, (2,), {"filters": 4}, 32, 16, 1, bounds=None),
     "patchgan of two levels": Builder(patchgan, (2,), {"filters": 4, "levels": 2}, 8, 4, 1, bounds=None),
+    "patchgan of image and mask together": Builder(
+        patchgan, (4,), {"filters": 4, "levels": 3, "last_filters": 32}, 16, 8, 1, bounds=None
+    ),
+    "unet": Builder(unet, (2, 2), {"filters": 4, "levels": 3}, 8, 1, 2, bounds=(-1, 1)),
+    "unet of four levels": Builder(unet, (2, 2), {"filters": 4}, 16, 1, 2, bounds=(-1, 1), step=8),
+    "vox2vox_generator": Builder(vox2vox_generator, (2, 2), {"filters": 2}, 32, 1, 2, bounds=(-1, 1), step=16),
 }
 # Public functions that return a model but build no network of their own.
 NOT_BUILDERS = {quickened, with_logits}
 
 every_builder = pytest.mark.parametrize("builder", BUILDERS.values(), ids=BUILDERS.keys())
-one_of_each = pytest.mark.parametrize("kind", ["resnet_generator", "patchgan of two levels"])
+one_of_each = pytest.mark.parametrize(
+    "kind", ["resnet_generator", "patchgan of two levels", "unet", "vox2vox_generator"]
+)
+every_generator = pytest.mark.parametrize("kind", ["resnet_generator", "unet", "vox2vox_generator"])
 
 
-def patches(shape=(8, 8, 8), n=2, seed=0):
-    return np.random.default_rng(seed).uniform(-1, 1, (n, *shape, N_CHANNELS)).astype(np.float32)
+def patches(shape=(8, 8, 8), n=2, seed=0, n_channels=N_CHANNELS):
+    return np.random.default_rng(seed).uniform(-1, 1, (n, *shape, n_channels)).astype(np.float32)
 
 
 def predict(model, batch):
@@ -78,9 +100,15 @@ def predict(model, batch):
 
 
 def shaken(model, seed=0):
-    """Give every weight a value of its own, as after training, so that a weight that is lost is missed."""
-    rng = np.random.default_rng(seed)
-    model.set_weights([held + rng.uniform(0.01, 0.1, held.shape).astype(np.float32) for held in model.get_weights()])
+    """Give every weight a value of its own, as after training, so that a weight that is lost is missed.
+
+    Kernels change by a share of their spread and in both directions, lest every output ends at a bound.
+    """
+    rng, changed = np.random.default_rng(seed), []
+    for held in model.get_weights():
+        change = rng.uniform(0.01, 0.1, held.shape) * rng.choice([-1, 1], held.shape)
+        changed.append(held + (change * held.std() if held.ndim == 5 else change).astype(np.float32))
+    model.set_weights(changed)
     return model
 
 
@@ -105,18 +133,18 @@ def public_builders():
 def test_every_public_builder_is_listed_here():
     listed = {builder.build for builder in BUILDERS.values()} | NOT_BUILDERS
     found = set(public_builders())
-    assert {resnet_generator, patchgan, with_logits} <= found
+    assert {resnet_generator, patchgan, unet, vox2vox_generator, with_logits} <= found
     missing = sorted(f"{one.__module__}.{one.__name__}" for one in found - listed)
     assert not missing, f"list {missing} in BUILDERS of this test, so that they pass it too"
 
 
 @every_builder
-def test_the_output_has_its_shape_for_patches_of_any_multiple_of_four(builder):
+def test_the_output_has_its_shape_for_patches_of_any_multiple_of_its_step(builder):
     model = builder.tiny()
-    for shape in ((8, 8, 8), (4, 12, 20), (16, 8, 4)):
-        expected = (2, *(-(-side // builder.coarser) for side in shape), builder.n_outputs)
-        output = predict(model, patches(shape))
-        assert output.shape == expected
+    for shape in ((2, 2, 2), (1, 3, 5), (4, 2, 1)):
+        batch = builder.batch_of(shape, n=1 + (builder.step == 4))
+        output = predict(model, batch)
+        assert output.shape == (len(batch), *builder.scores(batch.shape[1:4]))
         assert np.isfinite(output).all()
 
 
@@ -124,10 +152,11 @@ def test_the_output_has_its_shape_for_patches_of_any_multiple_of_four(builder):
 @pytest.mark.parametrize("policy", POLICIES)
 def test_inputs_outputs_and_weights_are_float32_whatever_the_compute_type(builder, policy):
     model = builder.tiny(dtype=policy)
-    output = model(patches(), training=False)
+    output = model(builder.batch, training=False)
     assert output.dtype == tf.float32 and model.outputs[0].dtype == "float32"
     assert {weight.dtype for weight in model.weights} == {"float32"}
-    inner = {layer.compute_dtype for layer in model.layers if isinstance(layer, keras.layers.Conv3D)}
+    convolutions = (keras.layers.Conv3D, keras.layers.Conv3DTranspose)
+    inner = {layer.compute_dtype for layer in model.layers if isinstance(layer, convolutions)}
     assert inner == {keras.DTypePolicy(policy).compute_dtype}
 
 
@@ -141,7 +170,7 @@ def test_a_shorter_compute_type_gives_nearly_the_same_output(builder, policy):
 
 @every_builder
 def test_the_output_lies_in_its_range_even_for_weights_and_inputs_far_too_large(builder):
-    model = builder.tiny()
+    model = builder.tiny(seed=1)  # Whose few features are not all of one sign.
     model.set_weights([20 * held for held in model.get_weights()])
     output = predict(model, 100 * builder.batch)
     assert np.isfinite(output).all()
@@ -209,19 +238,19 @@ def test_a_sample_of_a_batch_does_not_change_what_another_gives(builder):
 @one_of_each
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_network_saved_and_read_back_gives_the_same_output(kind, policy, tmp_path):
-    model = shaken(BUILDERS[kind].tiny(dtype=policy))
+    model, batch = shaken(BUILDERS[kind].tiny(dtype=policy)), BUILDERS[kind].batch
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(predict(again, patches()), predict(model, patches()))
+    np.testing.assert_array_equal(predict(again, batch), predict(model, batch))
     assert [type(layer) for layer in again.layers] == [type(layer) for layer in model.layers]
 
 
 @one_of_each
 def test_a_network_rebuilt_from_its_configuration_with_its_weights_gives_the_same_output(kind):
-    model = shaken(BUILDERS[kind].tiny(normalization="batch"))
+    model, batch = shaken(BUILDERS[kind].tiny(normalization="batch")), BUILDERS[kind].batch
     again = type(model).from_config(model.get_config())
     again.set_weights(model.get_weights())
-    np.testing.assert_array_equal(predict(again, patches()), predict(model, patches()))
+    np.testing.assert_array_equal(predict(again, batch), predict(model, batch))
 
 
 @one_of_each
@@ -229,8 +258,18 @@ def test_a_network_exported_as_a_savedmodel_predicts_alike_for_any_shape_and_bat
     model = shaken(BUILDERS[kind].tiny())
     model.export(str(tmp_path / "exported"))
     loaded = tf.saved_model.load(str(tmp_path / "exported"))
-    for batch in (patches(), patches((4, 12, 8), n=1)):
+    for batch in (BUILDERS[kind].batch, BUILDERS[kind].batch_of((1, 3, 2), n=1)):
         np.testing.assert_allclose(loaded.serve(tf.constant(batch)).numpy(), predict(model, batch), atol=1e-5)
+
+
+@every_generator
+@pytest.mark.parametrize(
+    ("policy", "tolerance"), [("float32", 1e-4), ("mixed_bfloat16", 0.15), ("mixed_float16", 0.02)]
+)
+def test_a_generator_and_its_quick_form_in_another_compute_type_give_nearly_the_same_output(kind, policy, tolerance):
+    model, batch = shaken(BUILDERS[kind].tiny()), BUILDERS[kind].batch
+    exact, quick = predict(model, batch), predict(quickened(model, policy), batch)
+    assert np.abs(quick - exact).mean() < tolerance * exact.std()
 
 
 # --- normalisation
@@ -256,8 +295,8 @@ def test_each_normalisation_puts_its_own_layers_into_a_network(kind):
 def test_the_other_normalisations_give_an_output_of_the_same_shape(kind, normalization):
     builder = BUILDERS[kind]
     # In training, where batch normalisation takes the batch's own mean and variance.
-    output = np.asarray(builder.tiny(normalization=normalization)(patches(), training=True))
-    assert output.shape == (2, *(8 // builder.coarser,) * 3, builder.n_outputs)
+    output = np.asarray(builder.tiny(normalization=normalization)(builder.batch, training=True))
+    assert output.shape == (2, *builder.scores((builder.side,) * 3))
     # Without any, He's initialiser keeps the signal alive.
     assert np.isfinite(output).all() and output.std() > 1e-3
 
@@ -345,33 +384,36 @@ def test_a_residual_block_whose_last_scale_is_nought_changes_nothing():
     np.testing.assert_allclose(predict(deep, patches()), predict(plain, patches()), atol=1e-6)
 
 
+@every_generator
 @pytest.mark.parametrize("policy", POLICIES)
-def test_the_logits_are_those_of_the_output_and_share_its_weights(policy):
-    model = shaken(BUILDERS["resnet_generator"].tiny(dtype=policy))
+def test_the_logits_are_those_of_the_output_and_share_its_weights(kind, policy):
+    model, batch = shaken(BUILDERS[kind].tiny(dtype=policy)), BUILDERS[kind].batch
     both = with_logits(model)
-    logits, output = (np.asarray(one) for one in both(patches(), training=False))
+    logits, output = (np.asarray(one) for one in both(batch, training=False))
     assert logits.dtype == output.dtype == np.float32
     np.testing.assert_allclose(np.tanh(logits), output, atol=1e-6)
-    np.testing.assert_array_equal(output, predict(model, patches()))
+    np.testing.assert_array_equal(output, predict(model, batch))
     # As a probability: (tanh(x) + 1) / 2 is sigmoid(2 x).
-    np.testing.assert_allclose((output + 1) / 2, 1 / (1 + np.exp(-2 * logits.astype(float))), atol=1e-6)
+    np.testing.assert_allclose((output + 1) / 2, expit(2 * logits), atol=1e-6)
     assert [id(weight) for weight in both.weights] == [id(weight) for weight in model.weights]
     model.set_weights([0 * held for held in model.get_weights()])
-    assert np.abs(np.asarray(both(patches(), training=False)[0])).max() == 0
+    assert np.abs(np.asarray(both(batch, training=False)[0])).max() == 0
 
 
-def test_asking_a_generator_for_its_logits_warns_of_nothing():
+@every_generator
+def test_asking_a_generator_for_its_logits_warns_of_nothing(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with_logits(BUILDERS["resnet_generator"].tiny())(patches(), training=True)
+        with_logits(BUILDERS[kind].tiny())(BUILDERS[kind].batch, training=True)
 
 
-def test_a_generator_read_back_from_its_file_still_has_its_logits(tmp_path):
-    model = shaken(BUILDERS["resnet_generator"].tiny())
+@every_generator
+def test_a_generator_read_back_from_its_file_still_has_its_logits(kind, tmp_path):
+    model, batch = shaken(BUILDERS[kind].tiny()), BUILDERS[kind].batch
     model.save(tmp_path / "model.keras")
-    logits, output = with_logits(keras.models.load_model(tmp_path / "model.keras"))(patches(), training=False)
-    np.testing.assert_allclose(np.tanh(np.asarray(logits)), predict(model, patches()), atol=1e-6)
-    np.testing.assert_array_equal(np.asarray(output), predict(model, patches()))
+    logits, output = with_logits(keras.models.load_model(tmp_path / "model.keras"))(batch, training=False)
+    np.testing.assert_allclose(np.tanh(np.asarray(logits)), predict(model, batch), atol=1e-6)
+    np.testing.assert_array_equal(np.asarray(output), predict(model, batch))
 
 
 # --- the critic

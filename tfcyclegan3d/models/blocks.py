@@ -32,14 +32,17 @@ class Blocks:
         Keras dtype policy of every layer, for example ``"mixed_bfloat16"``.
     seed : int
         Of the first initialiser; each further convolution takes the next number.
+    he : bool
+        Initialise as He et al. do (ICCV 2015) whatever the normalisation, as networks trained on pairs usually are.
     """
 
-    def __init__(self, normalization: str, dtype: str, seed: int) -> None:
+    def __init__(self, normalization: str, dtype: str, seed: int, *, he: bool = False) -> None:
         if normalization not in NORMALIZATIONS:
             raise ValueError(f"normalization is {normalization!r}: give one of {', '.join(NORMALIZATIONS)}")
         self.normalization = normalization
         self.dtype = dtype
         self._seed = seed
+        self._he = he
 
     def convolve(self, x, filters: int, size: int, strides: int = 1, name: str | None = None):
         """Convolve ``x`` (BZYXC) with a ``size``-cubed kernel, padding by zeros to keep (or divide) the shape."""
@@ -78,4 +81,4 @@ class Blocks:
 
     def _next(self) -> keras.initializers.Initializer:
         self._seed += 1
-        return initializer(self.normalization, self._seed)
+        return initializer("none" if self._he else self.normalization, self._seed)

@@ -48,8 +48,8 @@ def quickened(network: keras.Model, dtype: str | None = None) -> keras.Model:
         Plain Keras layers and those of this package, for Z, Y and X that are multiples of 2; it is not changed, and is
         what to save.
     dtype : str, optional
-        Keras dtype policy of the copy, but for activations, instance normalisations at the output and inputs, which
-        keep theirs; the network's own without it.
+        Keras dtype policy of the copy, but for activations, maxima, instance normalisations at the output and inputs,
+        which keep theirs; the network's own without it.
 
     Returns
     -------
@@ -78,4 +78,5 @@ def _is_slow(layer: keras.layers.Layer) -> bool:
 
 
 def _keeps_its_type(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, keras.layers.InputLayer | keras.layers.Activation) or layer.name == OUTPUT_NORMALIZATION
+    kinds = keras.layers.InputLayer | keras.layers.Activation | keras.layers.MaxPooling3D
+    return isinstance(layer, kinds) or layer.name == OUTPUT_NORMALIZATION

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import keras
-from keras import layers
 
 from tfcyclegan3d.models.blocks import Blocks
 from tfcyclegan3d.models.layers import InstanceNormalization
+from tfcyclegan3d.models.outputs import outputs_of
 
-LOGITS = "logits"
 OUTPUT_NORMALIZATION = "output_normalization"
 RESIDUALS = ("add", "concatenate")
 OUTPUT_NORMALIZATIONS = ("none", "instance")
@@ -91,14 +90,4 @@ def resnet_generator(
     # --- output, in float32 whatever the policy
     if output_normalization == "instance":
         x = InstanceNormalization(dtype="float32", name=OUTPUT_NORMALIZATION)(x)
-    x = layers.Activation("linear", dtype="float32", name=LOGITS)(x)
-    return keras.Model(inputs, layers.Activation("tanh", dtype="float32", name="output")(x), name=name)
-
-
-def with_logits(generator: keras.Model) -> keras.Model:
-    """Return a model that shares ``generator``'s weights and gives [logits, output].
-
-    Where the output is a probability p = (tanh(x) + 1) / 2, it equals sigmoid(2 x), so twice these logits are what a
-    cross-entropy wants.
-    """
-    return keras.Model(generator.input, [generator.get_layer(LOGITS).output, generator.outputs[0]], name=generator.name)
+    return keras.Model(inputs, outputs_of(x), name=name)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfcyclegan3d import losses
 from tfcyclegan3d.config_sections import LossConfig, TrainingConfig
-from tfcyclegan3d.models.resnet_generator import with_logits
+from tfcyclegan3d.models.outputs import with_logits
 from tfcyclegan3d.precision import scaled
 from tfcyclegan3d.training import replicas
 from tfcyclegan3d.training.averaging import WeightAverage
