@@ -30,8 +30,8 @@ from tfcyclegan3d.config import Config
 from tfcyclegan3d.inference.predictor import SegmentationModel
 from tfcyclegan3d.synthesis.classes import classes_of
 from tfcyclegan3d.training.checkpoints import checkpoint_of, read_arrays
+from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.preparation import prepare
-from tfcyclegan3d.training.trainer import CycleGANTrainer
 
 N_HELD_OUT = 3
 THRESHOLDS = {"Otsu": 0.0, "smoothed Otsu": 1.0}

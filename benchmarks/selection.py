@@ -28,11 +28,10 @@ from tfcyclegan3d.inference.stitching import predict_tiles
 from tfcyclegan3d.synthesis.microscope import ANY
 from tfcyclegan3d.training import monitors
 from tfcyclegan3d.training.checkpoints import checkpoint_of, load_checkpoint
-from tfcyclegan3d.training.course import beginning
+from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.preparation import Prepared, prepare
 from tfcyclegan3d.training.probes import one_by_one
 from tfcyclegan3d.training.selection import agreement
-from tfcyclegan3d.training.trainer import CycleGANTrainer
 
 USED = "agreement with all epochs"
 
@@ -66,11 +65,11 @@ class Scorer:
         bounds = preprocessing.stretch_bounds(scored, self.config.preprocessing.percentiles)
         self._scored = preprocessing.stretch(scored, bounds)
         self._noise = np.random.default_rng(1).standard_normal(self._trainer.probes.images.shape, dtype=np.float32)
-        self._stored = beginning(self.config, self._trainer.probes)
+        self._stored = self._trainer.beginning()
 
     def rows(self) -> list[dict]:
         """Return, for each epoch and kind of weights, Dice and every score; and what the run would have chosen."""
-        own, rows = beginning(self.config, self._trainer.probes), []
+        own, rows = self._trainer.beginning(), []
         for epoch in range(1, self.config.training.epochs + 1):
             path = checkpoint_of(self._run / "checkpoints", epoch)
             load_checkpoint(path, self._trainer.state() | self._stored.variables())

@@ -147,8 +147,8 @@ def time_input() -> None:
     """Print patches per second from each source of the fast preset, and those that its steps take."""
     import tfcyclegan3d as tc
     from tfcyclegan3d import patches
+    from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
     from tfcyclegan3d.training.preparation import prepare
-    from tfcyclegan3d.training.trainer import CycleGANTrainer
 
     volume = tc.simulate_stack((56, 256, 256), seed=5).image
     config = tc.presets.fast().replace({"synthesis.diameters": {"golgi": 15, "nuclei": 26}})

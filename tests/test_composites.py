@@ -13,9 +13,9 @@ from tests.tiny import TINY
 from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.training.composites import SeparateStep
 from tfcyclegan3d.training.cyclegan import CycleGANStep
+from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.networks import build_networks
 from tfcyclegan3d.training.preparation import prepare
-from tfcyclegan3d.training.trainer import CycleGANTrainer
 
 ADVERSARIAL, IDENTITY, CYCLE, CLASS_WEIGHT, RATE, CRITIC_RATE = 1.0, 5.0, 10.0, 2.0, 3e-3, 2e-2
 CONFIG = TINY.replace(

@@ -20,7 +20,7 @@ from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI
 from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.volumes import Volume
 
-SECTIONS = ("preprocessing", "synthesis", "model", "losses", "training", "monitors", "inference")
+SECTIONS = ("preprocessing", "synthesis", "model", "losses", "training", "supervised", "monitors", "inference")
 # A value other than any preset's for every kind of field, among them those that YAML is known to misread.
 CHANGED = {
     "seed": 7,
@@ -46,7 +46,7 @@ MONITORS = [key for key, value in Config().monitors.__dict__.items() if isinstan
 def leaves(document, prefix=""):
     """Every dotted key of a configuration with its value."""
     for key, value in document.items():
-        if key in SECTIONS or (prefix == "monitors." and key in MONITORS):
+        if (not prefix and key in SECTIONS) or (prefix == "monitors." and key in MONITORS):
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -306,12 +306,12 @@ def kinds():
     choices = {"model.normalization", "model.critic_normalization", "training.mixed_precision", "inference.merge"}
     choices |= {"monitors.divergence", *(f"monitors.{name}.consequence" for name in MONITORS)}
     choices |= {"model.residual", "model.output_normalization", "training.generator_update"}
-    choices |= {"losses.cycle_mask", "inference.flips"}
+    choices |= {"losses.cycle_mask", "inference.flips", "method"}
     tuples = {"training.patch_shape", "inference.tile_shape"}
     optional_tuples = {"preprocessing.percentiles", "preprocessing.downsampling", "synthesis.maximum_shape"}
     optional = {"training.max_minutes": "a number", "synthesis.prior": "keys and values"}
     optional |= {"training.devices": "a whole number", "synthesis.diameters": "keys and values"}
-    optional |= {"losses.adversarial_mask": "a number"}
+    optional |= {"losses.adversarial_mask": "a number", "supervised.n_validation": "a whole number"}
     free_lists = {"classes", "losses.class_weights", "losses.foreground_weights"}
     by_type = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
     for key, value in leaves(Config().to_dict()):

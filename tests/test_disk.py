@@ -24,9 +24,9 @@ from tfcyclegan3d.synthesis import estimation
 from tfcyclegan3d.synthesis.scale_space import binned
 from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.tiff import reading
-from tfcyclegan3d.training import on_disk, preparation, trainer
+from tfcyclegan3d.training import cyclegan_trainer, on_disk, preparation
+from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.preparation import prepare
-from tfcyclegan3d.training.trainer import CycleGANTrainer
 from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
 few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -355,7 +355,7 @@ def test_how_full_a_large_stack_looks_is_told_by_tiles_spread_over_it(monkeypatc
 
     monkeypatch.setattr(training, "present_networks", lambda: (Bright(), None))
     np.testing.assert_array_equal(training._predicted_mask(image), image > 0)
-    monkeypatch.setattr(trainer, "MOST_LOOKED_AT", 4)
+    monkeypatch.setattr(cyclegan_trainer, "MOST_LOOKED_AT", 4)
     part = training._predicted_mask(image)
     assert part.shape == (4 * 13, 16, 16, 1)
     np.testing.assert_array_equal(part[:13], image[:, :16, :16] > 0)

@@ -213,7 +213,7 @@ import tensorflow as tf
 tf.config.run_functions_eagerly(True)
 import tfcyclegan3d as tc
 from tfcyclegan3d.config import load
-from tfcyclegan3d.training.trainer import CycleGANTrainer
+from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 
 real = CycleGANTrainer.step
 

@@ -70,6 +70,26 @@ def test_a_second_table_holds_every_value_of_best_that_is_not_one_of_fast():
     assert written == {key: (fast[key], value) for key, value in best.items() if value != fast[key]}
 
 
+@pytest.mark.parametrize(
+    ("column", "preset", "method"),
+    [
+        (0, "paper", "unet"),
+        (1, "fast", "unet"),
+        (2, "authors", "vox2vox"),
+        (3, "best", "vox2vox"),
+        (1, "best", "two-stage"),
+    ],
+)
+def test_a_third_table_holds_what_a_method_changes(column, preset, method):
+    before = settings_of(preset)
+    after = presets.with_method(presets.by_name(preset), method).to_dict()
+    own = {key: after[key.split(".")[0]][key.split(".")[1]] for key in before if key.count(".") == 1}
+    written = {key: cells[column].strip("`") for key, cells in table(6).items()}
+    written = {key: json.loads(cell) for key, cell in written.items() if cell}
+    assert {key: own[key] for key in written} == written
+    assert {key for key, value in own.items() if value != before[key]} <= set(written)
+
+
 @pytest.mark.parametrize(("preset", "n_parameters"), [("paper", 8_567_362), ("authors", 26_483_270)])
 def test_the_presets_generators_are_as_large_as_the_table_says(preset, n_parameters):
     model = generator_of(presets.by_name(preset).model, 2, "float32", 0, "image_to_mask")

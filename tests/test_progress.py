@@ -18,6 +18,7 @@ from tfcyclegan3d import progress
 from tfcyclegan3d.progress import progress_bar
 from tfcyclegan3d.training import loop
 from tfcyclegan3d.training.course import Clock, Course
+from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.distribution import Distribution
 from tfcyclegan3d.training.pace import Pace, step_message
 from tfcyclegan3d.training.watch import Watch
@@ -230,6 +231,7 @@ class Trainer:
     """Does steps of no work, each of which takes six seconds by the clock."""
 
     distribution = Distribution()
+    phase_of = CycleGANTrainer.phase_of
 
     def __init__(self, config, seconds):
         self.config, self._seconds = config, seconds

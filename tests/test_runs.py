@@ -31,13 +31,13 @@ from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.inference import predictor
 from tfcyclegan3d.tiff import reading
 from tfcyclegan3d.training.course import Clock
+from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.report import write_report
 from tfcyclegan3d.training.report_figures import curves
 from tfcyclegan3d.training.run import Run, _cut_short
 from tfcyclegan3d.training.run_folder import RunFolder
-from tfcyclegan3d.training.trainer import CycleGANTrainer
 from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
 VOXEL_SIZE = (0.5, 0.25, 0.25)

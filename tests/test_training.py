@@ -25,12 +25,13 @@ from tfcyclegan3d.training.averaging import WeightAverage
 from tfcyclegan3d.training.checkpoints import checkpoint_of, latest_checkpoint, load_checkpoint, save_checkpoint
 from tfcyclegan3d.training.course import Clock
 from tfcyclegan3d.training.cyclegan import CycleGANStep
+from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.image_pool import ImagePool
 from tfcyclegan3d.training.networks import build_networks
-from tfcyclegan3d.training.preparation import prepare, voxel_aspect
+from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.schedules import constant_then_linear, linear
+from tfcyclegan3d.training.settling import voxel_aspect
 from tfcyclegan3d.training.start import StartStep
-from tfcyclegan3d.training.trainer import CycleGANTrainer
 from tfcyclegan3d.volumes import Volume
 
 ONE_CLASS = TINY.replace({"losses.class_weights": [2.0], "losses.foreground_weights": [1.0]})

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from tfcyclegan3d.training import report
 from tfcyclegan3d.training import run as running
+from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.distribution import Distribution
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.probes import Probes, observe
-from tfcyclegan3d.training.trainer import CycleGANTrainer
 
 WATCHED = [*(f"monitors/{name}" for name in MONITORS), "scores/raw"]
 
@@ -35,7 +35,8 @@ class ToyTrainer:
     columns = (*loss_names, "learning_rate_generators", *WATCHED)
     policy = "float32"
     distribution = Distribution()
-    recall = CycleGANTrainer.recall
+    recall, beginning, judge = CycleGANTrainer.recall, CycleGANTrainer.beginning, CycleGANTrainer.judge
+    checks, phase_of = CycleGANTrainer.checks, CycleGANTrainer.phase_of
 
     def __init__(self, prepared, distribution):
         self.config, self.notes = prepared.config, prepared.notes

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tfcyclegan3d import presets
     from tfcyclegan3d.config import Config
     from tfcyclegan3d.evaluation.overlap import evaluate
+    from tfcyclegan3d.experiments.two_stage import train_two_stage
     from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
     from tfcyclegan3d.synthesis.diameters import prior_for
     from tfcyclegan3d.synthesis.fitting import PriorFit, fit_prior
@@ -58,6 +59,7 @@ _HOMES = {
     "simulate_stack": "synthesis.simulation",
     "synthesize_masks": "synthesis.masks",
     "train": "training.run",
+    "train_two_stage": "experiments.two_stage",
     "write_volume": "volumes",
 }
 
@@ -90,6 +92,7 @@ __all__ = [
     "simulate_stack",
     "synthesize_masks",
     "train",
+    "train_two_stage",
     "write_volume",
 ]
 

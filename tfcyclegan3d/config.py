@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -22,17 +22,25 @@ from tfcyclegan3d.config_sections import (
     ModelConfig,
     MonitorsConfig,
     PreprocessingConfig,
+    SupervisedConfig,
     SynthesisConfig,
     TrainingConfig,
 )
 from tfcyclegan3d.strict import build, require
 
+Method = Literal["cyclegan", "two-stage", "unet", "vox2vox"]
+
 
 @dataclass(frozen=True)
 class Config:
-    """Everything a run needs to be repeated, but for its inputs."""
+    """Everything a run needs to be repeated, but for its inputs.
+
+    ``method`` says what is trained: a CycleGAN, without a label; a U-Net on synthetic masks and what a CycleGAN made
+    of them (``"two-stage"``), without one either; a U-Net or Vox2Vox on stacks with their truth.
+    """
 
     preset: str = "paper"
+    method: Method = "cyclegan"
     seed: int = 0
     classes: tuple[str, ...] | None = None
     preprocessing: PreprocessingConfig = field(default_factory=PreprocessingConfig)
@@ -40,6 +48,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     losses: LossConfig = field(default_factory=LossConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    supervised: SupervisedConfig = field(default_factory=SupervisedConfig)
     monitors: MonitorsConfig = field(default_factory=MonitorsConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
 

@@ -157,6 +157,9 @@ class LossConfig:
     foreground_weights : tuple of float, optional
         How much more a voxel of an object weighs than one of background where a mask is the target, class by class; 1
         is plain L1. Without a value it follows from how rare each class is in the masks.
+    foreground_power : float
+        The power of themselves that these weights have faded to at the end of the start, in [0, 1]: 1 keeps them as
+        they are, 0 ends with plain losses.
     supervised, supervised_end : float
         Weight of the term on rendered synthetic masks, at the beginning and at the end of the adversarial part.
     cycle_noise : float
@@ -172,6 +175,7 @@ class LossConfig:
     cycle_mask: Literal["l1", "segmentation"] = "l1"
     class_weights: tuple[float, ...] | None = None
     foreground_weights: tuple[float, ...] | None = (1.0,)
+    foreground_power: float = 0.6
     supervised: float = 0.0
     supervised_end: float = 0.0
     cycle_noise: float = 0.0
@@ -181,6 +185,8 @@ class LossConfig:
         """Check the ranges."""
         for name in ("adversarial", "cycle", "identity", "supervised", "supervised_end", "cycle_noise", "critic_noise"):
             require(0 <= getattr(self, name) < math.inf, f"losses.{name}", getattr(self, name), "give 0 or more")
+        power = self.foreground_power
+        require(0 <= power <= 1, "losses.foreground_power", power, "give 0 to 1")
         require(
             self.adversarial_mask is None or 0 <= self.adversarial_mask < math.inf,
             "losses.adversarial_mask",
@@ -288,6 +294,54 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class SupervisedConfig:
+    """How methods that learn from pairs of stacks and masks train; ``presets.with_method`` gives each its own.
+
+    Parameters
+    ----------
+    levels : int
+        Resolutions of the 3D U-Net.
+    dropout : float
+        Share of the values dropped in Vox2Vox' bottleneck.
+    dice_weight : float
+        Weight of the Dice term beside the adversarial one, Vox2Vox' alpha.
+    rotation : float
+        Patches are turned in the plane by up to so many degrees either way.
+    rotation_share : float
+        Of the patches that are.
+    n_validation : int, optional
+        Stacks, the last ones given, that are validated on. Without a value a quarter of them, or the last quarter of
+        the only one.
+    patience : int
+        Epochs without a better validation before the training ends.
+    """
+
+    levels: int = 4
+    dropout: float = 0.2
+    dice_weight: float = 5.0
+    rotation: float = 30.0
+    rotation_share: float = 0.4
+    n_validation: int | None = None
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, low, high in (
+            ("levels", 1, 8),
+            ("dropout", 0, 0.95),
+            ("dice_weight", 0, math.inf),
+            ("rotation", 0, 180),
+            ("rotation_share", 0, 1),
+            ("patience", 1, math.inf),
+        ):
+            value = getattr(self, name)
+            remedy = f"give at least {low}" if high == math.inf else f"give {low} to {high}"
+            require(low <= value <= high and value < math.inf, f"supervised.{name}", value, remedy)
+        given = self.n_validation
+        require(given is None or given >= 1, "supervised.n_validation", given, "give at least 1")
+
+
+@dataclass(frozen=True)
 class MonitorConfig:
     """When something watched counts as failing, and what follows.
 
@@ -356,6 +410,10 @@ class MonitorsConfig:
     def of(self, monitor: str) -> MonitorConfig:
         """Return what is set for a monitor."""
         return getattr(self, monitor)
+
+    def is_severe(self, monitor: str) -> bool:
+        """Tell whether a monitor's failure at the end makes a run one not to be trusted."""
+        return self.of(monitor).consequence != "warn"
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,10 @@ def balanced_cross_entropy(target, logits, foreground_weights):
     return ops.mean(weights * foreground * ops.softplus(-x) + (1.0 - foreground) * ops.softplus(x))
 
 
-def soft_dice_loss(target, output, smooth: float = 1.0):
+def soft_dice_loss(target, output, class_weights: Sequence[float] | None = None, smooth: float = 1.0):
     """``mean over classes of 1 - (2 sum(t p) + s) / (sum t + sum p + s)``, t and p being target and output in [0, 1].
+
+    With ``class_weights`` w the mean is ``sum_k w_k (1 - dice_k) / sum_k w_k``.
 
     References
     ----------
@@ -77,7 +79,10 @@ def soft_dice_loss(target, output, smooth: float = 1.0):
     t, p = (target + 1.0) / 2.0, (output + 1.0) / 2.0
     axes = (1, 2, 3)
     score = (2.0 * ops.sum(t * p, axis=axes) + smooth) / (ops.sum(t, axis=axes) + ops.sum(p, axis=axes) + smooth)
-    return ops.mean(1.0 - score)
+    if class_weights is not None:
+        total = float(sum(class_weights))
+        score = score * _per_class([len(class_weights) * weight / total for weight in class_weights], score)
+    return 1.0 - ops.mean(score)
 
 
 def segmentation_loss(target, logits, output, foreground_weights):

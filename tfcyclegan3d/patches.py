@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 import tensorflow as tf
+from scipy import ndimage
 
 from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.preprocessing import CoarseObjects
@@ -198,6 +199,57 @@ class RenderedPatches:
             augmentation.apply(preprocessing.stretch(image, bounds)),
             augmentation.apply(mask_range(drawn.coverage[place])),
         )
+
+
+class PairedPatches:
+    """Patches of stacks and of their masks at the same place, turned in the plane and flipped alike.
+
+    Parameters
+    ----------
+    images : sequence of ndarray
+        ZYXC float32 in [-1, 1].
+    masks : sequence of ndarray
+        As many, of the same shapes: the share of each voxel that objects cover, in [0, 1].
+    patch_shape : (int, int, int)
+        Z, Y, X.
+    seed : sequence of int
+        Of everything random.
+    rotation : float
+        Patches are turned by up to so many degrees either way, reflected where they then lack voxels.
+    rotation_share : float
+        Of the patches that are turned.
+    """
+
+    n_arrays = 2
+
+    def __init__(
+        self,
+        images: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        patch_shape: Triple,
+        seed: Sequence[int],
+        rotation: float = 0.0,
+        rotation_share: float = 0.0,
+    ) -> None:
+        self._pairs = list(zip(images, masks, strict=True))
+        sizes = np.array([image[..., 0].size for image in images], dtype=np.float64)
+        self._share = sizes / sizes.sum()
+        self._seed = tuple(seed)
+        self._rotation, self._rotation_share = rotation, rotation_share
+        self.patch_shape = tuple(patch_shape)
+        self.n_channels = images[0].shape[-1]
+
+    def draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return (image, mask) of an index."""
+        rng = np.random.default_rng([*self._seed, index])
+        pair = self._pairs[rng.choice(len(self._pairs), p=self._share)]
+        image, mask = _patches_at_random_place(pair, self.patch_shape, rng)
+        if rng.random() < self._rotation_share:
+            angle = rng.uniform(-self._rotation, self._rotation)
+            image, mask = (
+                ndimage.rotate(one, angle, axes=(1, 2), reshape=False, order=1, mode="reflect") for one in (image, mask)
+            )
+        return image, mask_range(mask)
 
 
 def mask_range(coverage: np.ndarray) -> np.ndarray:

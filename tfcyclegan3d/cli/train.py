@@ -12,6 +12,7 @@ from tfcyclegan3d.cli.arguments import add_output, add_reading_arguments, names,
 
 if TYPE_CHECKING:
     from tfcyclegan3d.config import Config
+    from tfcyclegan3d.training.run import Run
 
 SUMMARY = "train a 3D CycleGAN between your stacks and synthetic masks, without a label"
 EXAMPLE = "tfcyclegan3d train --images stacks/ --object-diameter nuclei=16 -o run"
@@ -26,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="PATH",
         help="masks to train against, not paired with the images (drawn if not given)",
+    )
+    data.add_argument(
+        "--truth",
+        nargs="+",
+        metavar="PATH",
+        help="the masks of the images, in their order, which --method unet or vox2vox learns from; of a folder with "
+        "truth_* files, those alone",
     )
     data.add_argument(
         "--demo",
@@ -49,6 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--prior", type=Path, metavar="FILE", help="what to draw, as 'synthesize' writes it (prior.yaml)")
     add_reading_arguments(data)
     how = parser.add_argument_group("training")
+    how.add_argument(
+        "--method",
+        choices=("cyclegan", "two-stage", "unet", "vox2vox"),
+        help="cyclegan (if not given) and two-stage (a U-Net on synthetic masks and what a CycleGAN makes of them) "
+        "need no label; unet and vox2vox learn from --truth",
+    )
+    how.add_argument(
+        "--cyclegan-run", type=Path, metavar="RUN", help="with --method two-stage: a trained CycleGAN to begin with"
+    )
     how.add_argument(
         "--preset", metavar="NAME", help="fast, best, paper or authors (if not given, best with a GPU and fast without)"
     )
@@ -88,13 +105,25 @@ def run(options: argparse.Namespace) -> int:
         raise errors.OptionError("--images", None, remedy)
     _check_options_apply(options)
     chosen, changes = _chosen(options), _changes(options)
-    config = (chosen or presets.fast()).replace(changes)  # Refused options need not wait for TensorFlow.
+    if options.method and options.resume and chosen is not None and options.method != chosen.method:
+        raise errors.OptionError("--method", options.method, f"the run was begun with {chosen.method}")
+    method = options.method or (chosen.method if chosen is not None else "cyclegan")
+
+    def settled(base: Config) -> Config:
+        return (base if base.method == method else presets.with_method(base, method)).replace(changes)
+
+    config = settled(chosen or presets.fast())  # Refused options need not wait for TensorFlow.
+    _check_method(options, method)
     if not options.debug:
         import_quietly()
-    if chosen is None and not options.demo:
-        config = presets.for_this_machine().replace(changes)
+    base = chosen
+    if chosen is None:
+        base = presets.fast() if options.demo else presets.for_this_machine()
+        config = settled(base)
     called = Path(sys.argv[0]).name
     command = shlex.join([called if called.startswith("tfcyclegan3d") else "tfcyclegan3d", *sys.argv[1:]])
+    if method == "two-stage":
+        return _train_two_stage(options, base.replace(changes), config, command)
     return (_demo if options.demo else _train)(options, config, command)
 
 
@@ -110,25 +139,67 @@ def _check_options_apply(options: argparse.Namespace) -> None:
         raise errors.OptionError("--object-diameter", str(options.object_diameter), "leave it out with --prior")
 
 
+def _check_method(options: argparse.Namespace, method: str) -> None:
+    """Refuse options that belong to another method."""
+    from tfcyclegan3d import errors
+
+    learns_from_truth = method in ("unet", "vox2vox")
+    if options.demo and method != "cyclegan":
+        raise errors.OptionError("--demo", f"--method {method} beside it", "see all methods with 'crossval --demo'")
+    if learns_from_truth and not options.truth:
+        raise errors.OptionError("--truth", None, f"give the masks of the images, which {method} learns from")
+    if not learns_from_truth and options.truth:
+        raise errors.OptionError("--truth", options.truth[0], f"leave it out: {method} learns without labels")
+    for option, value in (("--masks", options.masks), ("--prior", options.prior)):
+        if learns_from_truth and value:
+            raise errors.OptionError(option, str(value), f"leave it out: {method} learns from --truth")
+    if options.cyclegan_run and method != "two-stage":
+        raise errors.OptionError("--cyclegan-run", str(options.cyclegan_run), "give it with --method two-stage alone")
+
+
+def _how(options: argparse.Namespace, command: str) -> dict[str, object]:
+    return {
+        "axes": options.axes,
+        "channels": options.channels,
+        "voxel_size_um": options.voxel_size,
+        "overwrite": options.overwrite,
+        "resume": options.resume,
+        "progress": not options.quiet,
+        "command": command,
+    }
+
+
+def _train_two_stage(options: argparse.Namespace, config: Config, segmenter: Config, command: str) -> int:
+    from tfcyclegan3d.experiments.two_stage import train_two_stage
+    from tfcyclegan3d.volumes import find_images, find_stacks
+
+    finished = train_two_stage(
+        find_images(options.images),
+        config,
+        options.output,
+        masks=find_stacks(options.masks) if options.masks else None,
+        segmenter=segmenter,
+        cyclegan_run=options.cyclegan_run,
+        **_how(options, command),
+    )
+    return _report(options, finished)
+
+
 def _train(options: argparse.Namespace, config: Config, command: str) -> int:
+    from tfcyclegan3d.experiments.data_layout import plain_layout
     from tfcyclegan3d.training.run import train
     from tfcyclegan3d.volumes import find_images, find_stacks
 
-    images = find_images(options.images)
+    images, truth = find_images(options.images), None
+    if options.truth:
+        pairs = plain_layout(options.images, options.truth, options.axes, options.channels)
+        images, truth = pairs.images, [*pairs.open_truths()]
     masks = find_stacks(options.masks) if options.masks else None
-    finished = train(
-        images,
-        masks,
-        config,
-        options.output,
-        axes=options.axes,
-        channels=options.channels,
-        voxel_size_um=options.voxel_size,
-        overwrite=options.overwrite,
-        resume=options.resume,
-        progress=not options.quiet,
-        command=command,
-    )
+    finished = train(images, masks, config, options.output, truth=truth, **_how(options, command))
+    return _report(options, finished)
+
+
+def _report(options: argparse.Namespace, finished: Run) -> int:
     if finished.worker > 0:
         print(f"worker {finished.worker}: {finished.verdict}; worker 0 wrote {finished.path}")
         return finished.exit_status

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from tfcyclegan3d.config import Config
+import tensorflow as tf
+
 from tfcyclegan3d.config_sections import TrainingConfig
-from tfcyclegan3d.training.probes import Probes
-from tfcyclegan3d.training.selection import Selection
+from tfcyclegan3d.training.selection import Choice
 from tfcyclegan3d.training.watch import Watch
 
 # The clock leads only once it is this share of its time ahead: building the graphs takes seconds before the first step,
 # and a training that would end in time anyway stays the same on every machine.
 CLOCK_SLACK = 0.1
-N_REMEMBERED = 4  # Candidates that may still become the choice.
 
 
 @dataclass
@@ -59,6 +58,23 @@ class Clock:
         return share
 
 
+class Choosing(Protocol):
+    """How a training chooses the epoch whose networks it keeps."""
+
+    variables: Sequence[tf.Variable]
+    best: Choice | None
+    epochs: set[int]
+    is_final: bool
+
+    def record(self) -> Any:
+        """Return plain values that ``restore`` takes; the variables are kept apart."""
+        ...
+
+    def restore(self, record: Any) -> None:
+        """Go on from a record, the variables having been assigned."""
+        ...
+
+
 @dataclass
 class Course:
     """What a checkpoint records beside the variables.
@@ -69,16 +85,19 @@ class Course:
         Epochs, steps, time.
     watch : Watch
         Counts and consequences of the monitors.
-    selection : Selection
-        The candidates remembered; its variables are kept with those of the networks.
+    selection : Choosing
+        Of the epoch that is kept; its variables are kept with those of the networks.
     stopped_by : tuple of str
         What ended the training before its time.
+    ended : bool
+        No more epochs are wanted, since the choice would not change any more.
     """
 
     clock: Clock
     watch: Watch
-    selection: Selection
+    selection: Choosing
     stopped_by: tuple[str, ...] = ()
+    ended: bool = False
 
     def variables(self) -> dict[str, object]:
         """Return the variables that a checkpoint has to hold beside those of the trainer, by name."""
@@ -90,6 +109,7 @@ class Course:
             "clock": asdict(self.clock),
             "watch": self.watch.record(),
             "selection": self.selection.record(),
+            "ended": self.ended,
         }
 
     def restore(self, record: Mapping[str, Any]) -> None:
@@ -97,8 +117,4 @@ class Course:
         self.clock = Clock(**record["clock"])
         self.watch.restore(record["watch"])
         self.selection.restore(record["selection"])
-
-
-def beginning(config: Config, probes: Probes) -> Course:
-    """Return the course of a training that has not begun."""
-    return Course(Clock(), Watch(config.monitors), Selection(probes.images.shape, N_REMEMBERED))
+        self.ended = record.get("ended", False)  # Checkpoints of version 0.1 do not say.

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-import keras
 import numpy as np
 
 from tfcyclegan3d import errors
@@ -26,8 +25,8 @@ from tfcyclegan3d.training.checkpoints import (
 from tfcyclegan3d.training.course import Clock, Course
 from tfcyclegan3d.training.pace import Pace, step_message
 from tfcyclegan3d.training.run_folder import RunFolder
-from tfcyclegan3d.training.trainer import CycleGANTrainer
-from tfcyclegan3d.training.watch import GO_BACK, GO_ON, STOP, Decision, read_monitors
+from tfcyclegan3d.training.trainer import Generators, Trainer
+from tfcyclegan3d.training.watch import GO_BACK, GO_ON, STOP, Decision
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +39,14 @@ FINISHED, INTERRUPTED, STOPPED, DIVERGED = "finished", "interrupted", "stopped",
 
 
 def fit(
-    trainer: CycleGANTrainer,
+    trainer: Trainer,
     run: RunFolder,
     on_progress: OnProgress,
     course: Course,
     *,
     seconds_before: float = 0.0,
 ) -> str:
-    """Train to the end of the schedule, or until the time is up, a monitor stops it or somebody interrupts.
+    """Train until the schedule or the time is at its end, the choice is final, or something or somebody stops it.
 
     Each epoch leaves a row in the log, a preview, and a checkpoint; whatever happens, what was learned so far is saved.
     Workers of a cluster all do every step and stop or go back together, by the chief's clock and decisions; the chief
@@ -55,7 +54,7 @@ def fit(
 
     Parameters
     ----------
-    trainer : CycleGANTrainer
+    trainer : Trainer
         Does the steps.
     run : RunFolder
         Takes what is written.
@@ -76,7 +75,7 @@ def fit(
     if trainer.distribution.is_chief and latest_checkpoint(run.checkpoints) is None:
         _save_state(trainer, run, course)  # What a training that diverges at once goes back to.
     with _interruptions() as interrupted:
-        while verdict == FINISHED and course.clock.progress(training) < 1:
+        while verdict == FINISHED and not course.ended and course.clock.progress(training) < 1:
             verdict = _train_epoch(trainer, course, begun, pace, on_progress, interrupted)
             clock, decision = course.clock, Decision(GO_ON)
             if verdict == DIVERGED:
@@ -96,7 +95,7 @@ def fit(
 
 
 def _train_epoch(
-    trainer: CycleGANTrainer,
+    trainer: Trainer,
     course: Course,
     begun: float,
     pace: Pace,
@@ -113,9 +112,10 @@ def _train_epoch(
         clock.step += 1
         clock.seconds, stop = trainer.distribution.agreed(now - begun, interrupted())
         clock.add(of_step)
-        pace.note(_phase(of_step), now - step_begun, clock.seconds)
+        phase = trainer.phase_of(of_step)
+        pace.note(phase, now - step_begun, clock.seconds)
         done = round(PROGRESS_PARTS * min(clock.progress(training), 1))
-        said = step_message(clock.step, training, _phase(of_step), of_step, pace)
+        said = step_message(clock.step, training, phase, of_step, pace)
         on_progress(done, PROGRESS_PARTS, said, pace.seconds_left(clock.step, training))
         if not all(map(math.isfinite, of_step.values())):
             return DIVERGED
@@ -126,7 +126,7 @@ def _train_epoch(
     return FINISHED
 
 
-def _end_epoch(trainer: CycleGANTrainer, run: RunFolder, course: Course, pace: Pace) -> Decision:
+def _end_epoch(trainer: Trainer, run: RunFolder, course: Course, pace: Pace) -> Decision:
     """Let the chief look, log and save; return what it decides."""
     means = course.clock.next_epoch()
     decision = Decision(GO_ON)
@@ -135,53 +135,40 @@ def _end_epoch(trainer: CycleGANTrainer, run: RunFolder, course: Course, pace: P
     return _agreed(trainer, course, decision)
 
 
-def _agreed(trainer: CycleGANTrainer, course: Course, decision: Decision) -> Decision:
+def _agreed(trainer: Trainer, course: Course, decision: Decision) -> Decision:
     """Return the chief's decision on every worker, whose networks may differ from the chief's by rounding."""
     if trainer.distribution.n_workers == 1:
         return decision
-    numbers = np.array([ACTIONS.index(decision.action), course.watch.good_epoch], dtype=np.float64)
-    action, course.watch.good_epoch = (int(number) for number in trainer.distribution.of_chief(numbers))
+    numbers = np.array([ACTIONS.index(decision.action), course.watch.good_epoch, course.ended], dtype=np.float64)
+    action, course.watch.good_epoch, ended = (int(number) for number in trainer.distribution.of_chief(numbers))
+    course.ended = bool(ended)
     return Decision(ACTIONS[action], decision.reasons or ("the chief of the cluster decided so",))
 
 
-def _watch_epoch(
-    trainer: CycleGANTrainer, run: RunFolder, course: Course, pace: Pace, means: Mapping[str, float]
-) -> Decision:
-    """Look at the networks, log, and save; return what the monitors demand."""
+def _watch_epoch(trainer: Trainer, run: RunFolder, course: Course, pace: Pace, means: Mapping[str, float]) -> Decision:
+    """Let the trainer judge its networks, log, and save; return what it demands."""
     training, clock = trainer.config.training, course.clock
     progress = clock.progress(training)
     is_saved = progress >= 1 or clock.epoch % training.checkpoint_every == 0
-    seen, predicted = trainer.look()
-    if not all(np.isfinite(masks).all() for masks in predicted.values()):
-        return course.watch.judge_divergence(clock.step)
-    readings = read_monitors(trainer.config.monitors, seen, trainer.config.classes)
-    decision = course.watch.judge(clock.epoch, readings, progress, is_saved)
-    scores = {}
-    if is_saved and decision.action != GO_BACK:
-        sound = not any(one.fails and course.watch.is_severe(one.monitor) for one in readings)
-        scores = course.selection.consider(clock.epoch, predicted, sound)
-    values = means | trainer.learning_rates
-    values |= {f"monitors/{one.monitor}": one.value for one in readings if not math.isnan(one.value)}
-    values |= {f"scores/{which}": score for which, score in scores.items()}
-    run.log_epoch(clock.epoch, clock.step, clock.seconds / 60, _phase(means), pace.end_epoch(), values)
+    decision, found = trainer.judge(course, progress, is_saved)
+    if found is None:
+        return decision
+    course.ended = course.selection.is_final
+    values = means | trainer.learning_rates | found
+    run.log_epoch(clock.epoch, clock.step, clock.seconds / 60, trainer.phase_of(means), pace.end_epoch(), values)
     run.save_preview(clock.epoch, trainer.preview(f"epoch {clock.epoch}, step {clock.step}"))
     if is_saved and decision.action != GO_BACK:
         _save(trainer, run, course)
     return decision
 
 
-def _phase(losses: Mapping[str, object]) -> str:
-    """Return which part of the training these losses are of."""
-    return "cyclegan" if "critics" in losses else "start"
-
-
-def _save(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> None:
+def _save(trainer: Trainer, run: RunFolder, course: Course) -> None:
     """Save the state, and then the networks chosen, which a resumed training makes from the checkpoints anew."""
     _save_state(trainer, run, course)
     _save_choice(trainer, run, course)
 
 
-def _save_state(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> None:
+def _save_state(trainer: Trainer, run: RunFolder, course: Course) -> None:
     save_checkpoint(
         run.checkpoints,
         course.clock.epoch,
@@ -193,12 +180,12 @@ def _save_state(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> Non
     )
 
 
-def _save_choice(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> None:
+def _save_choice(trainer: Trainer, run: RunFolder, course: Course) -> None:
     run.save_networks(*chosen_networks(trainer, run, course))
 
 
-def chosen_networks(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> tuple[keras.Model, keras.Model]:
-    """Return (image_to_mask, mask_to_image) of the choice, or those of now where none has been made.
+def chosen_networks(trainer: Trainer, run: RunFolder, course: Course) -> Generators:
+    """Return the networks of the choice, or those of now where none has been made.
 
     Raises
     ------
@@ -211,7 +198,7 @@ def chosen_networks(trainer: CycleGANTrainer, run: RunFolder, course: Course) ->
     return trainer.stored_networks(_checkpoint(run, best.epoch), best.which)
 
 
-def _go_back(trainer: CycleGANTrainer, run: RunFolder, course: Course, decision: Decision) -> None:
+def _go_back(trainer: Trainer, run: RunFolder, course: Course, decision: Decision) -> None:
     """Put everything but the time spent where the last good epoch left it, with a lower rate from there."""
     watch, left, seconds, distribution = course.watch, course.clock.epoch, course.clock.seconds, trainer.distribution
     course.clock = Clock(epoch=watch.good_epoch, seconds=seconds)
@@ -248,7 +235,7 @@ def _checkpoint(run: RunFolder, epoch: int) -> Path:
     return path
 
 
-def restored(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> None:
+def restored(trainer: Trainer, run: RunFolder, course: Course) -> None:
     """Put trainer, course and folder where the newest checkpoint stands, or at the beginning before the first one.
 
     Nothing has changed where that fails.

@@ -1,4 +1,4 @@
-"""The four networks of a CycleGAN, built from a configuration."""
+"""The networks of each method, built from a configuration."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 import keras
 
+from tfcyclegan3d.config import Config
 from tfcyclegan3d.config_sections import ModelConfig
 from tfcyclegan3d.models.patchgan import patchgan
 from tfcyclegan3d.models.quick import quickened
 from tfcyclegan3d.models.resnet_generator import resnet_generator
+from tfcyclegan3d.models.unet import unet
+from tfcyclegan3d.models.vox2vox import vox2vox_generator
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,29 @@ def generator_of(config: ModelConfig, n_classes: int, dtype: str, seed: int, nam
         dtype=dtype,
         seed=seed,
         name=name,
+    )
+
+
+def segmenter_of(config: Config, n_classes: int, dtype: str, seed: int) -> keras.Model:
+    """Build the ``image_to_mask`` of a method that learns from pairs."""
+    model, settings = config.model, {"dtype": dtype, "seed": seed, "name": "image_to_mask"}
+    settings |= {"filters": model.filters, "normalization": model.normalization}
+    if config.method == "vox2vox":
+        return vox2vox_generator(n_classes, n_classes, dropout=config.supervised.dropout, **settings)
+    return unet(n_classes, n_classes, levels=config.supervised.levels, **settings)
+
+
+def pair_critic_of(config: ModelConfig, n_classes: int, dtype: str, seed: int) -> keras.Model:
+    """Build Vox2Vox' critic, which sees an image and a mask as channels of one input."""
+    return patchgan(
+        2 * n_classes,
+        filters=config.critic_filters,
+        levels=config.critic_levels,
+        last_filters=config.critic_filters * 2**config.critic_levels,
+        normalization=config.critic_normalization,
+        dtype=dtype,
+        seed=seed,
+        name="pair_critic",
     )
 
 

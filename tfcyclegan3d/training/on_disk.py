@@ -90,6 +90,32 @@ def given_objects(masks: Sequence[Volume], factors: Triple, scratch: ScratchFile
     return objects
 
 
+def coverages(masks: Sequence[Volume], factors: Triple, scratch: ScratchFile) -> list[np.ndarray]:
+    """Return how far objects cover each voxel of the networks' grid, ZYXC float32 in [0, 1], for each mask.
+
+    Parameters
+    ----------
+    masks : sequence of Volume
+        0 for background; taken one at a time.
+    factors : (int, int, int)
+        Of the downsampling.
+    scratch : ScratchFile
+        Where to.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full.
+    """
+    written = []
+    for mask in masks:
+        slabs = tiling.plan_slabs(mask.array.shape, (0,), factors)
+        start = scratch.write(preprocessing.downsample(mask.array[slab] > 0, factors) for slab in slabs)
+        sides = zip(mask.shape, factors, strict=True)
+        written.append((start, (*(-(-side // factor) for side, factor in sides), mask.n_channels)))
+    return [scratch.array(start, np.float32, shape) for start, shape in written]
+
+
 def scene_objects(scene: Scene, factors: Triple, scratch: ScratchFile) -> CoarseObjects:
     """Paint a scene and bring it to a grid coarser by ``factors``, some planes at a time.
 

@@ -75,6 +75,7 @@ def step_message(step: int, training: TrainingConfig, phase: str, losses: Mappin
     """Return a step's number, phase and rate, and below them its losses: two lines for 80 columns."""
     numbers = f"{phase} {step}/{training.epochs * training.steps_per_epoch} {pace.rate}"
     pairs = ("adversarial", "cycle", "identity")
-    shown = {name: losses[f"{name}_mask"] + losses[f"{name}_image"] for name in pairs if f"{name}_mask" in losses}
+    of_pairs = {pair: [value for name, value in losses.items() if name.startswith(pair)] for pair in pairs}
+    shown = {pair: sum(values) for pair, values in of_pairs.items() if values}
     shown |= {name: value for name, value in losses.items() if not name.startswith(pairs)}
     return f"{numbers}\n" + "  ".join(f"{name} {value:.3g}" for name, value in shown.items())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tfcyclegan3d import errors, preprocessing, tiling
+from tfcyclegan3d import errors, tiling
 from tfcyclegan3d.config import Config
-from tfcyclegan3d.config_sections import LossConfig, PreprocessingConfig
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.stacks import grids_of
@@ -22,8 +22,7 @@ from tfcyclegan3d.synthesis.diameters import diameters_in_voxels, prior_of_diame
 from tfcyclegan3d.synthesis.fitting import fit_prior
 from tfcyclegan3d.synthesis.placement import draw_scene
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior
-from tfcyclegan3d.synthesis.scale_space import middle
-from tfcyclegan3d.training import on_disk
+from tfcyclegan3d.training import on_disk, settling
 from tfcyclegan3d.volumes import Grid, Volume, check_image
 
 logger = logging.getLogger(__name__)
@@ -31,8 +30,6 @@ logger = logging.getLogger(__name__)
 Triple = tuple[int, int, int]
 UNSURE = 0.4  # Of a fit's confidence.
 MOST_DRAWN = 2**24  # Voxels of a drawn mask: rendering one takes a dozen times as many floats.
-GOLGI_WEIGHT = 3.5  # Paper, section III.C: Golgi is under-represented; every other class weighs 1.
-GOLGI_PERCENTILES, PERCENTILES = (95.0, 99.8), (95.0, 98.0)  # The paper's published code, class by class.
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,8 @@ class Prepared:
         What was found or assumed, for the user to read.
     scratch_folder : Path, optional
         On whose disk images and masks lie, in files without a name.
+    mask_seconds : float
+        Spent on making the masks.
     """
 
     config: Config
@@ -64,6 +63,12 @@ class Prepared:
     voxel_size: tuple[float, float, float]
     notes: list[str]
     scratch_folder: Path | None = None
+    mask_seconds: float = 0.0
+
+    @property
+    def arrays(self) -> dict[str, list[np.ndarray]]:
+        """Everything trained on, by what to call it."""
+        return {"stacks": self.images, "masks": [one.coverage for one in self.objects]}
 
     def redrawn(self, fills: Mapping[str, float]) -> list[CoarseObjects]:
         """Return masks drawn anew, about as full as the networks find the stacks to be.
@@ -102,31 +107,8 @@ def prepare(
     UserError
         For stacks or settings that do not fit each other, or a disk that is full.
     """
-    if not len(images):
-        raise errors.OptionError("images", [], "give at least one stack")
-    for image in images:
-        check_image(image)
     notes: list[str] = []
-    given = Prior.from_dict(config.synthesis.prior) if config.synthesis.prior is not None and not masks else None
-    grids = grids_of(images)
-    classes = config.classes or (given.class_names if given is not None else classes_of(grids[0]))
-    check_channels([*grids, *(grids_of(masks) if masks else [])], classes)
-    config = dataclasses.replace(
-        config,
-        classes=classes,
-        losses=_with_class_weights(config, classes),
-        preprocessing=_with_percentiles(config, classes),
-    )
-    prior = None if masks else given or _fitting_prior(config, images, grids, notes)
-    if given is not None and given.class_names != classes:
-        raise errors.PriorError(
-            f"it draws {', '.join(given.class_names)}, but the classes are {', '.join(classes)}",
-            "name the same classes in the same order with --classes",
-        )
-    voxel_size = voxel_aspect(grids[0]) if prior is None else prior.voxel_size(grids[0].voxel_size_um)
-    if prior is not None:
-        prior.check_fits(np.max([grid.shape for grid in grids], axis=0).tolist(), voxel_size)
-    config = _with_grid(config, prior, grids, masks, voxel_size, notes)
+    config, prior, voxel_size = _settled(images, masks, config, notes)
     factors = config.preprocessing.downsampling
     reach = 2**config.model.critic_levels
     if all(side <= reach for side in config.training.patch_shape):
@@ -138,6 +120,7 @@ def prepare(
 
     scratch = ScratchFile(scratch_folder)
     prepared_images = on_disk.images(images, config.preprocessing, scratch)
+    begun = time.monotonic()
     objects = (
         on_disk.given_objects(masks, factors, scratch)
         if masks
@@ -145,59 +128,54 @@ def prepare(
     )
     if not any(one.numbers.any() for one in objects):
         raise errors.PriorError("the masks hold no object", "give masks with objects, or a prior that fits the stack")
-    config = dataclasses.replace(config, losses=_with_foreground_weights(config, objects))
-    return Prepared(config, prepared_images, objects, prior, voxel_size, notes, scratch_folder)
+    seconds = time.monotonic() - begun
+    return Prepared(
+        settling.with_foreground_weights(config, objects),
+        prepared_images,
+        objects,
+        prior,
+        voxel_size,
+        notes,
+        scratch_folder,
+        seconds,
+    )
 
 
-def voxel_aspect(volume: Volume | Grid) -> tuple[float, float, float]:
-    """Return the size of a voxel along Z, Y, X relative to X; 1 along each where the stack does not say."""
-    if volume.voxel_size_um is None:
-        return (1.0, 1.0, 1.0)
-    z, y, x = volume.voxel_size_um
-    return (z / x, y / x, 1.0)
+def choose_downsampling(images: Sequence[Volume], config: Config) -> tuple[int, int, int]:
+    """Return the downsampling that ``prepare`` would choose for these stacks, without a label."""
+    return _settled(images, None, config, [])[0].preprocessing.downsampling
 
 
-def _with_class_weights(config: Config, classes: tuple[str, ...]) -> LossConfig:
-    weights = config.losses.class_weights
-    if weights is None:
-        weights = tuple(GOLGI_WEIGHT if name == "golgi" and len(classes) > 1 else 1.0 for name in classes)
-    elif len(weights) != len(classes):
-        raise errors.ConfigError(
-            "losses.class_weights", list(weights), f"give one number for each of {', '.join(classes)}"
+def _settled(
+    images: Sequence[Volume], masks: Sequence[Volume] | None, config: Config, notes: list[str]
+) -> tuple[Config, Prior | None, tuple[float, float, float]]:
+    """Check the stacks and settle classes, prior and grid; return them with the size of a voxel."""
+    if not len(images):
+        raise errors.OptionError("images", [], "give at least one stack")
+    for image in images:
+        check_image(image)
+    given = Prior.from_dict(config.synthesis.prior) if config.synthesis.prior is not None and not masks else None
+    grids = grids_of(images)
+    classes = config.classes or (given.class_names if given is not None else classes_of(grids[0]))
+    check_channels([*grids, *(grids_of(masks) if masks else [])], classes)
+    config = settling.with_classes(config, classes)
+    prior = None if masks else given or _fitting_prior(config, images, grids, notes)
+    if given is not None and given.class_names != classes:
+        raise errors.PriorError(
+            f"it draws {', '.join(given.class_names)}, but the classes are {', '.join(classes)}",
+            "name the same classes in the same order with --classes",
         )
-    return dataclasses.replace(config.losses, class_weights=weights)
-
-
-def _with_percentiles(config: Config, classes: tuple[str, ...]) -> PreprocessingConfig:
-    percentiles = config.preprocessing.percentiles
-    if percentiles is None:
-        percentiles = tuple(GOLGI_PERCENTILES if name == "golgi" else PERCENTILES for name in classes)
-    elif np.ndim(percentiles) == 2 and len(percentiles) != len(classes):
-        raise errors.ConfigError(
-            "preprocessing.percentiles",
-            [list(pair) for pair in percentiles],
-            f"give one pair, or one for each of {', '.join(classes)}",
-        )
-    return dataclasses.replace(config.preprocessing, percentiles=percentiles)
-
-
-def _with_foreground_weights(config: Config, objects: Sequence[CoarseObjects]) -> LossConfig:
-    """Settle how much more object voxels weigh: the root of how much rarer they are, between 1 and 10.
-
-    The inverse frequency itself would ask for over-segmentation; without any weight an empty mask is a good answer.
-    """
-    weights, n_classes = config.losses.foreground_weights, len(config.classes)
-    if weights is None:
-        fractions = np.mean([one.coverage.mean(axis=(0, 1, 2)) for one in objects], axis=0)
-        rarity = np.sqrt((1 - fractions) / np.maximum(fractions, 1e-6))
-        weights = tuple(round(float(weight), 3) for weight in np.clip(rarity, 1, 10))
-    elif len(weights) == 1:
-        weights = weights * n_classes
-    elif len(weights) != n_classes:
-        raise errors.ConfigError(
-            "losses.foreground_weights", list(weights), f"give one number for each of {', '.join(config.classes)}"
-        )
-    return dataclasses.replace(config.losses, foreground_weights=weights)
+    voxel_size = settling.voxel_aspect(grids[0]) if prior is None else prior.voxel_size(grids[0].voxel_size_um)
+    if prior is not None:
+        prior.check_fits(np.max([grid.shape for grid in grids], axis=0).tolist(), voxel_size)
+    if prior is not None:
+        smallest = min(one.typical_diameter for one in prior.objects)
+    else:
+        smallest = settling.smallest_diameter(masks, voxel_size)
+    config = settling.with_grid(config, smallest, grids, voxel_size, notes)
+    drawn_from = prior.to_dict() if prior is not None else None
+    config = dataclasses.replace(config, synthesis=dataclasses.replace(config.synthesis, prior=drawn_from))
+    return config, prior, voxel_size
 
 
 def _fitting_prior(config: Config, images: Sequence[Volume], grids: Sequence[Grid], notes: list[str]) -> Prior:
@@ -236,44 +214,6 @@ def _fitting_prior(config: Config, images: Sequence[Volume], grids: Sequence[Gri
         for kind in prior.groups()
     )
     return prior.with_fill(intervals)
-
-
-def _with_grid(
-    config: Config,
-    prior: Prior | None,
-    grids: Sequence[Grid],
-    masks: Sequence[Volume] | None,
-    voxel_size: Sequence[float],
-    notes: list[str],
-) -> Config:
-    """Settle the downsampling and write the prior into the configuration."""
-    factors = config.preprocessing.downsampling
-    if factors is None:
-        if prior is not None:
-            smallest = min(one.typical_diameter for one in prior.objects)
-        else:
-            # Object numbers or bool alike: what counts is where the objects are.
-            parts = (
-                middle(mask.array[..., k], estimation.MOST_THRESHOLDED)
-                for mask in masks
-                for k in range(mask.n_channels)
-            )
-            found = [estimation.diameter((part > 0).astype(np.uint8), voxel_size) for part in parts]
-            smallest = min((diameter for diameter in found if diameter), default=config.preprocessing.working_diameter)
-        factors = preprocessing.working_factors(smallest, voxel_size, config.preprocessing.working_diameter)
-        # A stack is not made thinner than half a patch, so that no more than half of a patch is reflection.
-        thinnest = np.min([grid.shape for grid in grids], axis=0)
-        factors = tuple(
-            int(max(1, min(factor, side // (size // 2))))
-            for factor, side, size in zip(factors, thinnest, config.training.patch_shape, strict=True)
-        )
-    if factors != (1, 1, 1):
-        notes.append("networks see blocks of {} x {} x {} voxels (Z, Y, X) as one".format(*factors))
-    return dataclasses.replace(
-        config,
-        preprocessing=dataclasses.replace(config.preprocessing, downsampling=factors),
-        synthesis=dataclasses.replace(config.synthesis, prior=prior.to_dict() if prior is not None else None),
-    )
 
 
 def _drawn_objects(

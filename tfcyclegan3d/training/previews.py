@@ -98,6 +98,32 @@ def translations_figure(
     return preview_figure(rows, titles, class_names, footer)
 
 
+def segmentations_figure(
+    to_mask: Translate,
+    images: np.ndarray,
+    truths: np.ndarray,
+    class_names: Sequence[str],
+    footer: str,
+) -> Figure:
+    """Draw images, their truth, and the masks predicted from them.
+
+    Parameters
+    ----------
+    to_mask : callable
+        From BZYXC in [-1, 1] to the same.
+    images, truths : ndarray, NZYXC in [-1, 1]
+        Patches.
+    class_names : sequence of str
+        One a channel.
+    footer : str
+        Below the whole.
+    """
+    columns = [[middle_plane(patch) for patch in several] for several in (images, truths, to_mask(images))]
+    planes = [image_display(columns[0], like=columns[0]), *map(mask_display, columns[1:])]
+    rows = [(f"patch {i + 1}", list(row)) for i, row in enumerate(zip(*planes, strict=True))]
+    return preview_figure(rows, ["image", "truth", "predicted mask"], class_names, footer)
+
+
 def middle_plane(patch: np.ndarray) -> np.ndarray:
     """Return the middle Z plane of a patch, ZYXC, as YXC float32."""
     return np.asarray(patch[patch.shape[0] // 2], dtype=np.float32)

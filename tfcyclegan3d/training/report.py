@@ -51,10 +51,11 @@ LOSSES = (
         {"identity_mask": "masks", "identity_image": "images"},
         "How much a generator changes what already looks as it should. It should fall.",
     ),
+    ("Dice loss", {"dice": "truth"}, "One minus the Dice coefficient with the truth, on patches. It should fall."),
     ("Supervised", {"supervised": "rendered"}, "The error on rendered synthetic masks. It should fall."),
     (
         "Critics",
-        {"critics": "both critics"},
+        {"critics": "critics"},
         "How badly the critics tell real from made. Near zero, they have won and teach little.",
     ),
     (
@@ -195,12 +196,14 @@ def losses(data: RunData) -> str:
 def patches(data: RunData) -> str:
     """Show the patches of the last, a middle and the first epoch."""
     some = sorted({0, len(data.previews) // 2, len(data.previews) - 1}, reverse=True) if data.previews else []
-    return _section("What the networks do", _PATCHES + "".join(_preview(data.previews[i]) for i in some), when=some)
+    shown = "".join(_preview(data.previews[i]) for i in some)
+    return _section("What the networks do", _explained(data) + shown, when=some)
 
 
 def last_patches(data: RunData) -> str:
     """Show the patches of the last epoch."""
-    return _section("What the networks do", _PATCHES + "".join(map(_preview, data.previews[-1:])), when=data.previews)
+    shown = "".join(map(_preview, data.previews[-1:]))
+    return _section("What the networks do", _explained(data) + shown, when=data.previews)
 
 
 def checks(data: RunData) -> str:
@@ -238,6 +241,8 @@ def networks(data: RunData) -> str:
     best = data.manifest["selected"]
     if best is None:
         return _section("The networks kept", "<p>No epoch was finished: the networks are those of the last step.</p>")
+    if not _is_cyclegan(data):
+        return _best_validated(data, best)
     columns = {f"scores/{which}": f"{which} weights" for which in ("averaged", "raw")}
     figure = curves(data.rows, columns, "agreement", marked_epoch=best["epoch"])
     weights = "the averaged weights" if best["which"] == "averaged" else "the weights"
@@ -249,6 +254,19 @@ def networks(data: RunData) -> str:
         + (", among those that passed the checks.</p>" if best["sound"] else "; no epoch passed all checks.</p>")
     )
     panel = f'<div class="panels"><figure>{embedded(figure, "agreement by epoch")}</figure></div>' if figure else ""
+    return _section("The selected epoch and why", text + panel)
+
+
+def _best_validated(data: RunData, best: Mapping[str, Any]) -> str:
+    columns = {f"validation/{name}": name for name in data.manifest["classes"]} | {"validation/mean": "mean"}
+    figure = curves(data.rows, columns, "Dice coefficient", marked_epoch=best["epoch"])
+    of = "synthetic masks held back" if data.config["method"] == "two-stage" else "the validation stacks"
+    text = (
+        f"<p><code>image_to_mask.keras</code> holds the weights of <b>epoch {best['epoch']}</b>, whose masks of {of} "
+        f"had the highest Dice coefficient, mean over the classes ({best['score']:.3f}). The training ends when "
+        f"{data.config['supervised']['patience']} epochs have not been better.</p>"
+    )
+    panel = f'<div class="panels"><figure>{embedded(figure, "validation by epoch")}</figure></div>' if figure else ""
     return _section("The selected epoch and why", text + panel)
 
 
@@ -318,6 +336,19 @@ def _selected(data: RunData) -> int | None:
     return data.manifest["selected"]["epoch"] if data.manifest["selected"] else None
 
 
+def _is_cyclegan(data: RunData) -> bool:
+    return data.config["method"] == "cyclegan"
+
+
+def _explained(data: RunData) -> str:
+    """Say what a preview shows."""
+    return _PATCHES if _is_cyclegan(data) else _PAIRED_PATCHES
+
+
+_PAIRED_PATCHES = (
+    "<p>The middle plane of a few tiles that were held back for validation: an image, its truth, and the mask "
+    "predicted from it.</p>"
+)
 _PATCHES = (
     "<p>The middle plane of a few patches. On the left, an image, the mask predicted from it, and the image made of "
     "that mask again; on the right, a synthetic mask, the image made of it, and the mask predicted from that.</p>"

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,16 @@ from tfcyclegan3d.config import Config
 from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.progress import progress_bar
 from tfcyclegan3d.stacks import Stack, Stacks
-from tfcyclegan3d.training.course import Clock, Course, beginning
+from tfcyclegan3d.training.course import Clock, Course
+from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.distribution import Distribution, choose
 from tfcyclegan3d.training.loop import FINISHED, INTERRUPTED, chosen_networks, fit, restored
+from tfcyclegan3d.training.pairs import PreparedPairs, prepare_pairs
 from tfcyclegan3d.training.preparation import Prepared, prepare
 from tfcyclegan3d.training.report import for_notebook, write_report
 from tfcyclegan3d.training.run_folder import RunFolder, fingerprint, machine
-from tfcyclegan3d.training.trainer import CycleGANTrainer
-from tfcyclegan3d.training.watch import read_monitors
+from tfcyclegan3d.training.supervised_trainer import SupervisedTrainer
+from tfcyclegan3d.training.trainer import Trainer
 from tfcyclegan3d.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,22 @@ logger = logging.getLogger(__name__)
 FAILING = "failing"
 # A training the clock ends before this share of its steps is called short.
 SHORT = 0.5
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a training is given.
+
+    Parameters
+    ----------
+    inputs : list of dict
+        Name and sha256 of each stack, as the manifest has them.
+    prepare : callable
+        From a configuration to what a trainer takes.
+    """
+
+    inputs: list[dict[str, Any]]
+    prepare: Callable[[Config], Prepared | PreparedPairs]
 
 
 @dataclass(frozen=True)
@@ -84,6 +102,7 @@ def train(
     config: Config | None = None,
     output: str | Path = "run",
     *,
+    truth: Sequence[Stack] | None = None,
     axes: str | None = None,
     channels: Sequence[int] | None = None,
     voxel_size_um: tuple[float, float, float] | None = None,
@@ -92,7 +111,7 @@ def train(
     progress: bool = True,
     command: str | None = None,
 ) -> Run:
-    """Train a CycleGAN between image stacks and synthetic masks.
+    """Train a CycleGAN between image stacks and synthetic masks, or another method on stacks and their truth.
 
     Parameters
     ----------
@@ -104,6 +123,9 @@ def train(
         ``presets.for_this_machine()`` if not given.
     output : str or Path
         The run folder.
+    truth : sequence of Volume, ndarray or path, optional
+        The masks of the stacks, in their order, which ``config.method`` ``"unet"`` and ``"vox2vox"`` learn from (see
+        ``presets.with_method``); no other method takes them.
     axes, channels, voxel_size_um
         How to read image files (see ``read_volume``); not used for masks.
     overwrite : bool
@@ -128,28 +150,61 @@ def train(
     ClusterError
         Where another worker of a cluster is gone; what this one has written stays.
     """
+    output = Path(output)
+    config = config or (None if resume else presets.for_this_machine())
+    _check_method(config or _recorded_config(output), masks, truth)
+    # On the disk of the run: a system's folder for temporary files may be a disk in memory.
+    scratch_folder = next(place for place in (output, *output.absolute().parents) if place.is_dir())
+    reading = {"axes": axes, "channels": channels, "voxel_size_um": voxel_size_um, "scratch_folder": scratch_folder}
+
+    def gather() -> Material:
+        image_stacks = Stacks(images, **reading)
+        given = masks if masks is not None else truth
+        others = Stacks(given, scratch_folder=scratch_folder) if given is not None else None
+        inputs = [input_entry(stack) for stack in [*image_stacks.given, *(others.given if others is not None else [])]]
+        preparing = prepare if truth is None else prepare_pairs
+        return Material(inputs, lambda settled: preparing(image_stacks, others, settled, scratch_folder))
+
+    return train_on(gather, config, output, overwrite=overwrite, resume=resume, progress=progress, command=command)
+
+
+def train_on(
+    gather: Callable[[], Material],
+    config: Config | None,
+    output: Path,
+    *,
+    overwrite: bool,
+    resume: bool,
+    progress: bool,
+    command: str | None,
+) -> Run:
+    """Train on whatever is gathered, from the beginning or on, to a run folder.
+
+    Parameters
+    ----------
+    gather : callable
+        Opens what is trained on, once the folder is known to be free.
+    config : Config or None
+        None goes on with that of the folder.
+    output, overwrite, resume, progress, command
+        As ``train`` takes them.
+    """
     begun = time.monotonic()
     kernels.warn_if_late()
-    output = Path(output)
-    if resume:
-        RunFolder.check(output, overwrite=overwrite, resume=True)
-    begun_with = configuration.load(output / "config.json") if resume else None
-    config = config or begun_with or presets.for_this_machine()
+    begun_with = _recorded_config(output) if resume else None
+    config = config or begun_with
     # Before TensorFlow computes anything, and before anything that may fail here and leave other workers waiting.
     distribution = choose(config.training)
     if distribution.is_chief:
         RunFolder.check(output, overwrite=overwrite, resume=resume)
-    # On the disk of the run: a system's folder for temporary files may be a disk in memory.
-    scratch_folder = next(place for place in (output, *output.absolute().parents) if place.is_dir())
-    image_stacks = Stacks(images, axes, channels, voxel_size_um, scratch_folder=scratch_folder)
-    mask_stacks = Stacks(masks, scratch_folder=scratch_folder) if masks is not None else None
-    inputs = [_input_entry(stack) for stack in [*image_stacks.given, *(mask_stacks.given if mask_stacks else [])]]
+    material = gather()
+    inputs = material.inputs
     recorded = RunFolder.recorded(output) if resume else None
     if recorded is not None:
         _check_same_inputs(output, recorded[0], inputs)
-    prepared = prepare(image_stacks, mask_stacks, config, scratch_folder)
-    # What they hold open or in memory is not needed any more.
-    del image_stacks, mask_stacks
+    prepared = material.prepare(config)
+    # What it holds open or in memory is not needed any more.
+    del material
     if distribution.note is not None:
         prepared.notes.append(distribution.note)
     for note in prepared.notes:
@@ -157,9 +212,10 @@ def train(
     if begun_with is not None:
         _check_resumable(output, begun_with, prepared.config)
     _check_alike(distribution, config, prepared)
-    trainer = CycleGANTrainer(prepared, distribution)
+    of_pairs = isinstance(prepared, PreparedPairs)
+    trainer = SupervisedTrainer(prepared, distribution) if of_pairs else CycleGANTrainer(prepared, distribution)
     run = RunFolder(output, trainer.columns)
-    course = beginning(prepared.config, trainer.probes)
+    course = trainer.beginning()
     if recorded is not None:
         trainer.recall(recorded[1])
     if resume:
@@ -184,7 +240,28 @@ def train(
     return finished
 
 
-def _input_entry(stack: Stack) -> dict[str, Any]:
+def _recorded_config(output: Path) -> Config:
+    RunFolder.check(output, overwrite=False, resume=True)
+    return configuration.load(output / "config.json")
+
+
+def _check_method(config: Config, masks: Sequence[Stack] | None, truth: Sequence[Stack] | None) -> None:
+    """Refuse masks or a truth that a method has no use for, and a truth that one lacks."""
+    if config.method == "two-stage":
+        raise errors.OptionError(
+            "method", config.method, "train it with train_two_stage, or 'train --method two-stage'"
+        )
+    learns_from_truth = config.method != "cyclegan"
+    if learns_from_truth and truth is None:
+        raise errors.OptionError("--truth", None, f"give the masks of the stacks, which {config.method} learns from")
+    if not learns_from_truth and truth is not None:
+        raise errors.OptionError("--truth", str(truth), "leave it out: a CycleGAN learns without, and must not see it")
+    if learns_from_truth and masks is not None:
+        raise errors.OptionError("--masks", str(masks), f"leave it out: {config.method} learns from --truth alone")
+
+
+def input_entry(stack: Stack) -> dict[str, Any]:
+    """Return what the manifest says of a stack: its name and, of a file, its sha256."""
     if isinstance(stack, str | Path):
         return {"name": Path(stack).name, "sha256": fingerprint(Path(stack))}
     return {"name": getattr(stack, "name", "array"), "sha256": None}
@@ -212,15 +289,14 @@ def _check_resumable(output: Path, begun_with: Config, wanted: Config) -> None:
         )
 
 
-def _check_alike(distribution: Distribution, config: Config, prepared: Prepared) -> None:
+def _check_alike(distribution: Distribution, config: Config, prepared: Prepared | PreparedPairs) -> None:
     """Refuse a cluster whose workers have prepared unlike trainings."""
     if distribution.n_workers > 1:
         distribution.check_alike(
             {
                 "versions": (__version__, tf.__version__, keras.__version__),
                 "settings": config.to_dict(),
-                "stacks": [_digest(image) for image in prepared.images],
-                "masks": [_digest(one.coverage) for one in prepared.objects],
+                **{name: [_digest(one) for one in arrays] for name, arrays in prepared.arrays.items()},
                 "precision": policy_for(config.training.mixed_precision),
             }
         )
@@ -235,18 +311,20 @@ def _digest(volume: np.ndarray) -> str:
 
 
 def _manifest(
-    prepared: Prepared, trainer: CycleGANTrainer, inputs: list[dict[str, Any]], command: str | None
+    prepared: Prepared | PreparedPairs, trainer: Trainer, inputs: list[dict[str, Any]], command: str | None
 ) -> dict[str, Any]:
     config = prepared.config
     return {
         "version": __version__,
         "command": command or " ".join(sys.argv),
         "preset": config.preset,
+        "method": config.method,
         "seed": config.seed,
         "classes": list(config.classes),
         "inputs": inputs,
         "notes": prepared.notes,
         "machine": machine(),
+        "masks_minutes": round(prepared.mask_seconds / 60, 3),
         "workers": trainer.distribution.n_workers,
         "devices": trainer.distribution.n_replicas,
         "policy": trainer.policy,
@@ -302,11 +380,8 @@ def _cut_short(verdict: str, clock: Clock, config: Config) -> list[str]:
     ]
 
 
-def _checks(trainer: CycleGANTrainer, run: RunFolder, course: Course) -> tuple[bool, list[str]]:
-    """Read the monitors on the networks kept; return whether they are not to be trusted, and what is wrong."""
-    config = trainer.config
-    seen = trainer.look_at(*chosen_networks(trainer, run, course))
-    failing = [one for one in read_monitors(config.monitors, seen, config.classes) if one.fails]
-    severe = any(course.watch.is_severe(one.monitor) for one in failing)
+def _checks(trainer: Trainer, run: RunFolder, course: Course) -> tuple[bool, list[str]]:
+    """Check the networks kept; return whether they are not to be trusted, and what is wrong."""
+    severe, failing = trainer.checks(chosen_networks(trainer, run, course))
     returns = [f"went back from epoch {one.from_epoch} to {one.to_epoch}: {one.why}" for one in course.watch.returns]
-    return severe, [*returns, *(f"stopped: {reason}" for reason in course.stopped_by), *(one.text for one in failing)]
+    return severe, [*returns, *(f"stopped: {reason}" for reason in course.stopped_by), *failing]

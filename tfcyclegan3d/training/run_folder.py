@@ -194,9 +194,9 @@ class RunFolder:
             unfinished.write_bytes(png)
         self._tensorboard.write_preview(epoch, png)
 
-    def save_networks(self, image_to_mask: keras.Model, mask_to_image: keras.Model) -> None:
-        """Write both generators."""
-        for network in (image_to_mask, mask_to_image):
+    def save_networks(self, *networks: keras.Model) -> None:
+        """Write networks, each to a file of its own name."""
+        for network in networks:
             with whole(self.path / f"{network.name}.keras") as unfinished:
                 network.save(unfinished)
 

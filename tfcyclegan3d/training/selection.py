@@ -79,6 +79,11 @@ class Selection:
         return self.choices[0] if self.choices else None
 
     @property
+    def is_final(self) -> bool:
+        """Never: a later epoch may always agree better."""
+        return False
+
+    @property
     def epochs(self) -> set[int]:
         """Epochs whose checkpoints are still needed."""
         return {choice.epoch for choice in self.choices}

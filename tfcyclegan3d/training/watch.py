@@ -105,7 +105,7 @@ class Watch:
         """Take an epoch's readings in and say what follows; only a saved epoch is one to go back to."""
         for reading in readings:
             self._counts[reading.monitor] = self._counts[reading.monitor] + 1 if reading.fails else 0
-        severe = [reading for reading in readings if self.is_severe(reading.monitor)]
+        severe = [reading for reading in readings if self._config.is_severe(reading.monitor)]
         if is_saved and not any(reading.fails for reading in severe):
             self.good_epoch = epoch
         due = [one for one in severe if self._counts[one.monitor] >= self._config.of(one.monitor).patience]
@@ -129,10 +129,6 @@ class Watch:
         """Note a return to the last good epoch; counting begins anew."""
         self.returns.append(Return(from_epoch, self.good_epoch, why))
         self._counts = dict.fromkeys(MONITORS, 0)
-
-    def is_severe(self, monitor: str) -> bool:
-        """Tell whether a monitor's failure at the end makes a run one not to be trusted."""
-        return self._config.of(monitor).consequence != "warn"
 
     def record(self) -> dict[str, Any]:
         """Return plain values that ``restore`` takes."""

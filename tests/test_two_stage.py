@@ -1,0 +1,87 @@
+"""The two-stage method trains a CycleGAN, or takes one, and a U-Net on the pairs it makes; no label takes part."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import tfcyclegan3d as tc
+from tests.tiny import TINY
+from tfcyclegan3d import errors, presets
+from tfcyclegan3d.experiments import two_stage
+from tfcyclegan3d.synthesis.simulation import simulate_stack
+from tfcyclegan3d.training.run_folder import RunFolder
+
+CONFIG = TINY.replace(
+    {"training.epochs": 1, "training.steps_per_epoch": 2, "preprocessing.downsampling": [1, 1, 1], "seed": 4}
+)
+SEGMENTER = presets.with_method(CONFIG, "two-stage").replace({"model.filters": 4, "supervised.levels": 2})
+
+
+@pytest.fixture(scope="module")
+def image():
+    return simulate_stack((16, 40, 40), seed=2).image
+
+
+@pytest.fixture(scope="module")
+def trained(image, tmp_path_factory):
+    output = tmp_path_factory.mktemp("two-stage") / "run"
+    return tc.train_two_stage([image], CONFIG, output, segmenter=SEGMENTER, progress=False)
+
+
+def test_both_stages_are_run_folders(trained):
+    assert (trained.path / "image_to_mask.keras").exists()
+    assert (trained.path / "cyclegan" / "mask_to_image.keras").exists()
+    manifest = RunFolder(trained.path).read_manifest()
+    assert manifest["method"] == "two-stage"
+    assert RunFolder(trained.path / "cyclegan").read_manifest()["method"] == "cyclegan"
+    assert any("synthetic masks" in note for note in manifest["notes"])
+
+
+def test_it_segments_on_the_grid_and_contrast_of_its_first_stage(trained, image):
+    first, second = (
+        json.loads((folder / "config.json").read_text()) for folder in (trained.path / "cyclegan", trained.path)
+    )
+    assert second["preprocessing"] == first["preprocessing"]
+    assert second["classes"] == first["classes"]
+    assert tc.load_model(trained.path).predict(image).array.shape == image.array.shape
+
+
+def test_its_pairs_are_synthetic_masks_and_what_the_first_stage_makes_of_them(trained, image):
+    prepared = two_stage.prepare_generated(two_stage.Stacks([image]), None, trained.path / "cyclegan", trained.config)
+    images = [*prepared.training.images, *prepared.validation.images]
+    masks = [*prepared.training.masks, *prepared.validation.masks]
+    assert len(images) == TINY.synthesis.n_masks
+    import keras
+
+    network = keras.saving.load_model(trained.path / "cyclegan" / "mask_to_image.keras", compile=False)
+    side = TINY.inference.tile_shape[0]
+    corner = (slice(0, side),) * 3
+    expected = network.predict_on_batch(2 * masks[0][corner][np.newaxis] - 1)[0]
+    # Where no other tile reaches, the picture is the network's own.
+    inner = (slice(0, side - TINY.inference.overlap),) * 3
+    np.testing.assert_allclose(images[0][corner][inner], expected[inner], atol=1e-5)
+
+
+def test_a_finished_first_stage_is_not_trained_again(trained, image, tmp_path, monkeypatch):
+    monkeypatch.setattr(two_stage, "train", lambda *_, **__: pytest.fail("trained again"))
+    given = tc.train_two_stage(
+        [image], CONFIG, tmp_path / "run", segmenter=SEGMENTER, cyclegan_run=trained.path / "cyclegan", progress=False
+    )
+    rows = [RunFolder(run.path).read_metrics()[-1] for run in (trained, given)]
+    assert rows[0]["validation/mean"] == rows[1]["validation/mean"]
+    again = tc.train_two_stage([image], CONFIG, trained.path, segmenter=SEGMENTER, resume=True, progress=False)
+    assert again.verdict == trained.verdict
+
+
+def test_what_is_no_cyclegan_is_refused_and_nothing_is_left(image, tmp_path):
+    with pytest.raises(errors.ModelError, match="no run folder of a CycleGAN"):
+        tc.train_two_stage([image], CONFIG, tmp_path / "run", cyclegan_run=tmp_path, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_replaced_unasked(trained, image):
+    with pytest.raises(errors.OutputExistsError):
+        tc.train_two_stage([image], CONFIG, trained.path, segmenter=SEGMENTER, progress=False)
