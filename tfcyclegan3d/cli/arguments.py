@@ -32,7 +32,7 @@ def channels(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def voxel_size(text: str) -> tuple[float, ...]:
+def voxel_sides(text: str) -> tuple[float, ...]:
     """Return the micrometres of ``Z,Y,X``."""
     try:
         sides = tuple(float(side) for side in text.split(","))
@@ -65,8 +65,8 @@ def object_diameters(texts: list[str]) -> dict[str, str]:
     return diameters
 
 
-def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add how image files are read."""
+def add_reading_arguments(parser: argparse.ArgumentParser, *, voxel_size: bool = True) -> None:
+    """Add how image files are read, by what voxel size where that matters."""
     parser.add_argument("--axes", help="order of the files' axes, for example ZCYX or YXZC, where they do not say it")
     parser.add_argument(
         "--channels",
@@ -74,12 +74,13 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N,N",
         help="channels to use, counted from 0, one for each class in its order (all if not given)",
     )
-    parser.add_argument(
-        "--voxel-size",
-        type=voxel_size,
-        metavar="Z,Y,X",
-        help="of the stacks in um, where the files do not say it, or say it wrongly",
-    )
+    if voxel_size:
+        parser.add_argument(
+            "--voxel-size",
+            type=voxel_sides,
+            metavar="Z,Y,X",
+            help="of the stacks in um, where the files do not say it, or say it wrongly",
+        )
 
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:

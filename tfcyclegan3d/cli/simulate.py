@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfcyclegan3d.cli.arguments import add_output, shape, voxel_size
+from tfcyclegan3d.cli.arguments import add_output, shape, voxel_sides
 
 if TYPE_CHECKING:
     from tfcyclegan3d.synthesis.microscope import Microscope
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bits", type=int, choices=(8, 16), default=16, help="of a voxel (16 if not given)")
     parser.add_argument(
         "--voxel-size",
-        type=voxel_size,
+        type=voxel_sides,
         metavar="Z,Y,X",
         help="voxel size in um: written into the stacks, and needed by a prior in micrometres",
     )

@@ -1,0 +1,168 @@
+"""A cross-validation compares every method alike, lets no truth reach what learns without one, and can be resumed."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from tests.tiny import TINY
+from tfcyclegan3d import errors, presets
+from tfcyclegan3d.experiments import cross_validation, methods
+from tfcyclegan3d.experiments.cross_validation import Place, cross_validate
+from tfcyclegan3d.experiments.data_layout import plain_layout
+from tfcyclegan3d.experiments.folds import nested_folds
+from tfcyclegan3d.synthesis.simulation import simulate_stack
+from tfcyclegan3d.volumes import read_volume, write_volume
+
+SHAPE = (16, 48, 48)
+# Settings of every method, so that a training takes seconds.
+SMALL = {
+    "model.filters": 4,
+    "training.epochs": 1,
+    "training.steps_per_epoch": 2,
+    "supervised.levels": 2,
+    "preprocessing.downsampling": [1, 1, 1],
+}
+
+
+@pytest.fixture(scope="module")
+def stacks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stacks")
+    for i in range(3):
+        made = simulate_stack(SHAPE, seed=(5, i))
+        write_volume(folder / f"stack_{i}.tif", made.image)
+        write_volume(folder / f"truth_{i}.tif", made.truth)
+    return folder
+
+
+def compare(folder, output, chosen=methods.METHODS, changes=SMALL, **how):
+    return cross_validate(
+        plain_layout([folder], [folder]), output, TINY, changes=changes, chosen=chosen, progress=False, **how
+    )
+
+
+@pytest.fixture(scope="module")
+def compared(stacks, tmp_path_factory):
+    output = tmp_path_factory.mktemp("compared") / "out"
+    return compare(stacks, output)
+
+
+def masks_of(output, method):
+    found = sorted((output / "cells").glob(f"fold_*/{method}-seed_0/*_mask.tif"))
+    return np.stack([read_volume(path).array > 0 for path in found])
+
+
+def test_every_method_is_scored_in_every_fold(compared):
+    assert not compared.failed
+    assert compared.exit_status == 0
+    assert {(cell.method, cell.fold) for cell in compared.cells} == {
+        (method, fold) for method in methods.METHODS for fold in range(3)
+    }
+    for method in methods.METHODS:
+        assert masks_of(compared.path, method).shape[0] == 3
+
+
+def test_tables_and_figures_are_written(compared):
+    rows = list(csv.DictReader((compared.path / "table2.csv").open()))
+    assert len(rows) == 2 * len(methods.METHODS)
+    for name in ("table1.csv", "table1.md", "table2.md", "scores.csv", "scores.md", "figure1.png", "figure3.png"):
+        assert (compared.path / name).stat().st_size > 100
+    scores = list(csv.DictReader((compared.path / "scores.csv").open()))
+    otsu = [float(row["dice"]) for row in scores if row["method"] == "otsu" and row["class"] == "nuclei"]
+    mean = next(float(row["dice"]) for row in rows if row["method"] == "otsu" and row["class"] == "nuclei")
+    assert mean == pytest.approx(np.mean(otsu))
+
+
+def test_only_what_learns_from_a_truth_is_charged_with_labelling(compared):
+    rows = {row["method"]: row for row in csv.DictReader((compared.path / "table1.csv").open())}
+    for method in methods.METHODS:
+        # One stack to train, one to validate on.
+        assert float(rows[method]["labelling_hours"]) == (168.0 if method in methods.SUPERVISED else 0.0)
+
+
+def test_permuting_the_truth_changes_no_prediction_of_what_learns_without_one(compared, stacks, tmp_path):
+    names = [stacks / f"truth_{i}.tif" for i in (1, 2, 0)]
+    permuted = dataclasses.replace(plain_layout([stacks], [stacks]), truths=names)
+    config = TINY.replace(SMALL)
+    work = cross_validation._Work(permuted, nested_folds(3), config, SMALL, tmp_path, progress=False)
+    for method in (*methods.LABEL_FREE, "unet"):
+        place = Place(method, 0, 0)
+        again = work.cell(place)
+        before = next(cell for cell in compared.cells if (cell.method, cell.fold) == (method, 0))
+        same = np.array_equal(work.masks(place)[0], masks_of(compared.path, method)[0])
+        # What learns from the truth follows it, or this test would be blind.
+        assert same == (method != "unet"), method
+        assert again.scores != before.scores
+
+
+def test_a_failed_cell_does_not_lose_the_others_and_is_tried_again(stacks, tmp_path, monkeypatch):
+    real = methods.threshold
+
+    def failing(method, test):
+        if method == "otsu":
+            raise RuntimeError("out of luck")
+        return real(method, test)
+
+    chosen = ("otsu", "smoothed-otsu")
+    with monkeypatch.context() as patch:
+        patch.setattr(cross_validation.methods, "threshold", failing)
+        first = compare(stacks, tmp_path / "out", chosen)
+    assert [str(place) for place in first.failed] == [f"otsu, fold {k}, seed 0" for k in (1, 2, 3)]
+    assert {cell.method for cell in first.cells} == {"smoothed-otsu"}
+    assert first.exit_status == 3
+    assert "out of luck" in (first.failed[0].folder(first.path) / "error.txt").read_text()
+    done = Place("smoothed-otsu", 0, 0).folder(first.path) / "cell.json"
+    before = done.stat().st_mtime_ns
+    second = compare(stacks, tmp_path / "out", chosen, resume=True)
+    assert not second.failed
+    assert len(second.cells) == 6
+    assert done.stat().st_mtime_ns == before
+
+
+def test_an_interrupted_training_ends_the_comparison_and_goes_on_when_resumed(stacks, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise methods.TrainingInterrupted("run")
+
+    monkeypatch.setattr(cross_validation.methods, "learn_from_truth", interrupted)
+    first = compare(stacks, tmp_path / "out", ("otsu", "unet"))
+    assert first.interrupted
+    assert first.exit_status == 130
+    assert [cell.method for cell in first.cells] == ["otsu"]
+    done_at_once = lambda *given: methods.threshold("otsu", given[4])  # noqa: E731
+    monkeypatch.setattr(cross_validation.methods, "learn_from_truth", done_at_once)
+    assert len(compare(stacks, tmp_path / "out", ("otsu", "unet"), resume=True).cells) == 6
+
+
+def test_a_comparison_of_other_settings_is_not_resumed(compared, stacks):
+    with pytest.raises(errors.ModelError, match="config and changes"):
+        compare(stacks, compared.path, changes=SMALL | {"training.epochs": 3}, resume=True)
+
+
+def test_a_comparison_is_not_replaced_unasked(compared, stacks):
+    with pytest.raises(errors.OutputExistsError):
+        compare(stacks, compared.path)
+
+
+def test_all_methods_share_patches_grid_and_length(compared):
+    shared = ("training.patch_shape", "training.epochs", "training.steps_per_epoch", "preprocessing.downsampling")
+    found = {}
+    for method in ("cyclegan", "two-stage", *methods.SUPERVISED):
+        config = json.loads((Place(method, 0, 0).folder(compared.path) / "run" / "config.json").read_text())
+        found[method] = [config[key.split(".")[0]][key.split(".")[1]] for key in shared]
+    assert all(values == found["cyclegan"] for values in found.values())
+
+
+@pytest.mark.parametrize("method", ["unet", "vox2vox", "two-stage"])
+@pytest.mark.parametrize("preset", ["paper", "fast", "best", "authors"])
+def test_a_method_changes_networks_and_rates_and_nothing_else(preset, method):
+    base = presets.by_name(preset).to_dict()
+    own = presets.with_method(presets.by_name(preset), method).to_dict()
+    for section in ("preprocessing", "synthesis", "inference", "monitors"):
+        assert own[section] == base[section]
+    for key in ("epochs", "steps_per_epoch", "patch_shape"):
+        assert own["training"][key] == base["training"][key]
+    assert own["method"] == method
