@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,9 +12,13 @@ import pytest
 import tfcyclegan3d as tc
 from tests.tiny import TINY
 from tfcyclegan3d import errors, presets
+from tfcyclegan3d.cli.main import main
 from tfcyclegan3d.experiments import two_stage
 from tfcyclegan3d.synthesis.simulation import simulate_stack
+from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.run_folder import RunFolder
+from tfcyclegan3d.training.supervised_trainer import SupervisedTrainer
+from tfcyclegan3d.volumes import write_volume
 
 CONFIG = TINY.replace(
     {"training.epochs": 1, "training.steps_per_epoch": 2, "preprocessing.downsampling": [1, 1, 1], "seed": 4}
@@ -74,6 +80,34 @@ def test_a_finished_first_stage_is_not_trained_again(trained, image, tmp_path, m
     assert rows[0]["validation/mean"] == rows[1]["validation/mean"]
     again = tc.train_two_stage([image], CONFIG, trained.path, segmenter=SEGMENTER, resume=True, progress=False)
     assert again.verdict == trained.verdict
+
+
+def test_stopped_in_either_stage_it_goes_on_from_the_command_line(trained, image, tmp_path, monkeypatch, capsys):
+    stack, output = tmp_path / "stack.tif", tmp_path / "run"
+    write_volume(stack, image)
+    CONFIG.save(tmp_path / "settings.json")
+    given = ["train", "--method", "two-stage", "--images", str(stack), "-o", str(output), "--quiet"]
+    small = ["--set", "model.filters=4", "--set", "supervised.levels=2"]
+
+    def train_until(trainer):
+        real = trainer.step
+
+        def interrupt(*step):
+            os.kill(os.getpid(), signal.SIGINT)
+            return real(*step)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer, "step", interrupt)
+            resumed = ["--resume"] if output.exists() else ["--config", str(tmp_path / "settings.json")]
+            return main([*given, *resumed, *small])
+
+    assert train_until(CycleGANTrainer) == 130
+    assert not (output / "config.json").exists()
+    assert train_until(SupervisedTrainer) == 130
+    assert RunFolder(output / "cyclegan").read_manifest()["verdict"] not in ("running", "interrupted")
+    assert main([*given, "--resume", *small]) in (0, 3)
+    assert RunFolder(output).read_manifest()["method"] == "two-stage"
+    assert len(RunFolder(output).read_metrics()) == 1
 
 
 def test_what_is_no_cyclegan_is_refused_and_nothing_is_left(image, tmp_path):

@@ -105,8 +105,9 @@ def run(options: argparse.Namespace) -> int:
         raise errors.OptionError("--images", None, remedy)
     _check_options_apply(options)
     chosen, changes = _chosen(options), _changes(options)
-    if options.method and options.resume and chosen is not None and options.method != chosen.method:
-        raise errors.OptionError("--method", options.method, f"the run was begun with {chosen.method}")
+    begun_with = chosen.method if options.resume and (options.output / "config.json").is_file() else None
+    if options.method and begun_with and options.method != begun_with:
+        raise errors.OptionError("--method", options.method, f"the run was begun with {begun_with}")
     method = options.method or (chosen.method if chosen is not None else "cyclegan")
 
     def settled(base: Config) -> Config:
@@ -263,9 +264,12 @@ def _chosen(options: argparse.Namespace) -> Config | None:
     if options.preset and (options.config or options.resume):
         raise errors.OptionError("--preset", options.preset, "leave it out with --config and --resume, which hold all")
     if options.resume:
-        if not (options.output / "config.json").is_file():
+        run = options.output
+        if options.method == "two-stage" and not (run / "config.json").is_file():
+            run = run / "cyclegan"  # Stopped in its first stage, which holds all that the second is made from.
+        if not (run / "config.json").is_file():
             raise errors.ModelError(options.output, "holds no run to resume", "start one without --resume")
-        return configuration.load(options.output / "config.json")
+        return configuration.load(run / "config.json")
     if options.config:
         return configuration.load(options.config)
     return presets.by_name(options.preset) if options.preset else None

@@ -128,7 +128,7 @@ def learn_without_labels(
         stage.config_of("cyclegan"),
         run_folder,
         masks=masks,
-        segmenter=stage.config_of(method),
+        segmenter=None if resume else stage.config_of(method),
         cyclegan_run=cyclegan_run,
         resume=resume or _has_begun(run_folder / "cyclegan"),
         **reading,

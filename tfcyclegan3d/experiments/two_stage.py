@@ -60,7 +60,7 @@ def train_two_stage(
     masks : sequence of Volume, ndarray or path, optional
         Synthetic masks, as ``train`` takes them; drawn without them.
     segmenter : Config, optional
-        Of the U-Net; ``presets.with_method(config, "two-stage")`` if not given.
+        Of the U-Net; ``presets.with_method(config, "two-stage")`` if not given, or its own where it is resumed.
     cyclegan_run : str or Path, optional
         Run folder of a CycleGAN trained on such stacks, which is then not trained again.
     axes, channels, voxel_size_um, overwrite, resume, progress, command
@@ -78,11 +78,11 @@ def train_two_stage(
     """
     output = Path(output)
     config = config or presets.for_this_machine()
-    segmenter = segmenter or presets.with_method(config, "two-stage")
     reading = {"axes": axes, "channels": channels, "voxel_size_um": voxel_size_um}
     how = {"progress": progress, "command": command}
     second_resumes = resume and (output / "config.json").is_file()
     if not second_resumes:
+        segmenter = segmenter or presets.with_method(config, "two-stage")
         RunFolder.check(output, overwrite=overwrite or resume, resume=False)
     if cyclegan_run is None:
         first = output / STAGE_ONE
@@ -106,8 +106,7 @@ def train_two_stage(
         inputs = [*map(input_entry, [*stacks.given, *(given.given if given is not None else [])]), network]
         return Material(inputs, lambda settled: prepare_generated(stacks, given, first, settled, folder))
 
-    of_second = None if second_resumes else segmenter
-    return train_on(gather, of_second, output, overwrite=overwrite or resume, resume=second_resumes, **how)
+    return train_on(gather, segmenter, output, overwrite=overwrite or resume, resume=second_resumes, **how)
 
 
 def prepare_generated(
