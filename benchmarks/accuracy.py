@@ -122,22 +122,6 @@ def model_after_start(run: Path, config: Config) -> SegmentationModel | None:
     return SegmentationModel(network, config)
 
 
-class TruthPatches:
-    """Patches of stacks and their truth, at the same random place, as the start takes renderings and masks."""
-
-    n_arrays = 2
-
-    def __init__(self, images: Sequence[np.ndarray], truths: Sequence[np.ndarray], config: Config) -> None:
-        self.patch_shape, self.n_channels = config.training.patch_shape, images[0].shape[-1]
-        seed = (config.seed, 21)
-        self._images = patches.VolumePatches(images, self.patch_shape, seed)
-        self._masks = patches.VolumePatches(truths, self.patch_shape, seed, as_range=patches.mask_range)
-
-    def draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return (image, mask) of an index: one seed draws the same place and augmentation for both."""
-        return (*self._images.draw(index), *self._masks.draw(index))
-
-
 def train_on_truth(case: Case, config: Config) -> dict:
     """Train the same network on the truth and return the row."""
     begun = time.monotonic()
@@ -145,7 +129,8 @@ def train_on_truth(case: Case, config: Config) -> dict:
     prepared = prepare(case.images, None, config)
     factors = prepared.config.preprocessing.downsampling
     truths = [preprocessing.downsample(truth, factors) for truth in case.trained_truths]
-    trainer = CycleGANTrainer(prepared, pairs=TruthPatches(prepared.images, truths, prepared.config))
+    pairs = patches.PairedPatches(prepared.images, truths, config.training.patch_shape, (config.seed, 21))
+    trainer = CycleGANTrainer(prepared, pairs=pairs)
     n_steps = config.training.epochs * config.training.steps_per_epoch
     for index in range(n_steps):
         trainer.step(index, index / n_steps)

@@ -21,6 +21,12 @@ def display_range(array: np.ndarray) -> np.ndarray:
     return np.clip((array - low) / np.maximum(high - low, 1e-12), 0, 1)
 
 
+def fullest_plane(mask: np.ndarray) -> int:
+    """Return the plane that shows most: the one with the most objects, or the middle one where there is none."""
+    covered = (mask > 0).sum(axis=(1, 2, 3))
+    return int(covered.argmax()) if covered.any() else mask.shape[0] // 2
+
+
 def show(axis: Axes, plane: np.ndarray, class_names: Sequence[str], title: str = "") -> None:
     """Show a plane, YXC in [0, 1], in its classes' colours; of a large one, every n-th voxel."""
     height, width = plane.shape[:2]

@@ -58,7 +58,7 @@ def planes_figure(image: Volume, truth: Volume, synthetic: np.ndarray, class_nam
     drawn = Volume(synthetic, image.voxel_size_um, "synthetic mask")
     _check(image, [truth], class_names)
     _check(drawn, [], class_names)
-    z, z_drawn = (_fullest_plane(mask.array) for mask in (truth, drawn))
+    z, z_drawn = (panels.fullest_plane(mask.array) for mask in (truth, drawn))
     planes = [
         (f"{image.name}: plane z = {z}", panels.display_range(image.array[z])),
         (f"truth: plane z = {z}", truth.array[z] != 0),
@@ -131,12 +131,6 @@ def _check(image: Volume, masks: Sequence[Volume], class_names: Sequence[str]) -
             raise errors.ChannelError(volume.name, volume.n_channels, f"but there are {len(class_names)} classes")
         if volume.shape != image.shape:
             raise errors.ShapeMismatchError(volume.name, volume.shape, image.name, image.shape)
-
-
-def _fullest_plane(mask: np.ndarray) -> int:
-    """Return the plane with the most objects, or the middle one where there is none."""
-    covered = np.count_nonzero(mask, axis=(1, 2, 3))
-    return int(covered.argmax()) if covered.any() else mask.shape[0] // 2
 
 
 def _scenes(n_panels: int, sides: np.ndarray) -> tuple[Figure, list[Axes3D]]:

@@ -33,7 +33,7 @@ def overview(volume: Volume, mask: Volume, class_names: Sequence[str], truth: Vo
     """
     shown = panels.display_range(volume.array)
     masks = {"mask": mask} | ({"truth": truth} if truth is not None else {})
-    middle = _fullest_plane(mask.array)
+    middle = panels.fullest_plane(mask.array)
     figure = Figure(figsize=(4 * (2 + len(masks)), 8.4), layout="constrained")
     axes = figure.subplots(2, 2 + len(masks), squeeze=False)
     views = {f"plane z = {middle}": lambda array: array[middle], "mean along z": _mean_along_z}
@@ -48,12 +48,6 @@ def overview(volume: Volume, mask: Volume, class_names: Sequence[str], truth: Vo
             panels.scale_bar(axis, volume.shape[2], volume.voxel_size_um[2])
     panels.legend(figure, class_names)
     return figure
-
-
-def _fullest_plane(mask: np.ndarray) -> int:
-    """Return the plane that shows most: the one with the most objects, or the middle one where there is none."""
-    covered = (mask > 0).sum(axis=(1, 2, 3))
-    return int(covered.argmax()) if covered.any() else mask.shape[0] // 2
 
 
 def _mean_along_z(array: np.ndarray) -> np.ndarray:
