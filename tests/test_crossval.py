@@ -123,6 +123,18 @@ def test_a_failed_cell_does_not_lose_the_others_and_is_tried_again(stacks, tmp_p
     assert done.stat().st_mtime_ns == before
 
 
+def test_more_seeds_of_some_methods_join_what_is_there(stacks, tmp_path):
+    compare(stacks, tmp_path / "out", ("otsu", "smoothed-otsu"))
+    both = compare(stacks, tmp_path / "out", ("smoothed-otsu",), seeds=(1,), resume=True)
+    assert {(cell.method, cell.seed) for cell in both.cells} == {
+        ("otsu", 0),
+        ("smoothed-otsu", 0),
+        ("smoothed-otsu", 1),
+    }
+    rows = list(csv.DictReader((both.path / "table2.csv").open()))
+    assert [row["cells"] for row in rows] == ["3", "3", "6", "6"]
+
+
 def test_an_interrupted_training_ends_the_comparison_and_goes_on_when_resumed(stacks, tmp_path, monkeypatch):
     def interrupted(*_):
         raise methods.TrainingInterrupted("run")

@@ -65,7 +65,7 @@ class CrossValidation:
     path : Path
         Its folder.
     cells : list of Cell
-        Those done.
+        Those done, of earlier calls too.
     failed : list of Place
         Those that failed; ``error.txt`` in their folders says why.
     interrupted : bool
@@ -122,7 +122,8 @@ def cross_validate(
     overwrite : bool
         Replace a cross-validation that is there.
     resume : bool
-        Go on with one that is there; its failed cells are tried again.
+        Go on with one that is there; its failed cells are tried again. With other ``chosen`` or ``seeds``, what they
+        add is compared with what is there.
     progress : bool
         Show progress bars.
 
@@ -143,17 +144,18 @@ def cross_validate(
         factors = choose_downsampling([images[i] for i in folds[0].training], config)
         config = config.replace({"preprocessing.downsampling": factors})
     work = _Work(stacks, folds, config, changes or {}, output, progress)
-    cells, failed, interrupted = [], [], False
+    failed, interrupted = [], False
     for place in _places(chosen, folds, seeds):
         try:
-            cells.append(work.cell(place))
+            work.cell(place)
         except (methods.TrainingInterrupted, KeyboardInterrupt):
             interrupted = True
             break
         except Exception as error:  # Whatever one cell fails of, the others are still worth having.
             failed.append(place)
             _note_failure(place, output, error)
-        _write_tables(output, cells, labelling_hours)
+        _write_tables(output, _done(output), labelling_hours)
+    cells = _done(output)
     if cells and not interrupted:
         _draw_figures(work, cells)
     return CrossValidation(output, cells, failed, interrupted)
@@ -253,6 +255,12 @@ def _places(chosen: Sequence[str], folds: Sequence[Fold], seeds: Sequence[int]) 
             for method in in_order:
                 if method not in methods.SIGMAS or seed == seeds[0]:
                     yield Place(method, fold, seed)
+
+
+def _done(output: Path) -> list[Cell]:
+    """Return every cell that is done, of earlier calls too, in the order they are done in."""
+    cells = [Cell(**json.loads(path.read_text())) for path in (output / "cells").glob("fold_*/*/cell.json")]
+    return sorted(cells, key=lambda cell: (cell.seed, cell.fold, methods.METHODS.index(cell.method)))
 
 
 def _check_options(chosen: Sequence[str], seeds: Sequence[int]) -> None:
