@@ -310,8 +310,8 @@ class SupervisedConfig:
     rotation_share : float
         Of the patches that are.
     n_validation : int, optional
-        Stacks, the last ones given, that are validated on. Without a value a quarter of them, or the last quarter of
-        the only one.
+        Stacks, the last ones given, that are validated on. Without a value a quarter of them, or a quarter of the
+        only one.
     patience : int
         Epochs without a better validation before the training ends.
     """

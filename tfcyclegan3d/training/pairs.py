@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,8 +119,8 @@ def divided(pairs: Pairs, config: Config, notes: list[str]) -> PreparedPairs:
         if n_validation is not None:
             remedy = "give more stacks, or leave it out: a part of the only one then validates"
             raise errors.ConfigError("supervised.n_validation", n_validation, remedy)
-        training, validation = (Pairs(*parts) for parts in zip(*map(_parts, (pairs.images, pairs.masks)), strict=True))
-        notes.append("one stack: its last quarter along its longest side validates, and is not trained on")
+        training, validation = _parts(pairs)
+        notes.append("one stack: a quarter at one end of it validates, and is not trained on")
     else:
         if n_validation is None:
             n_validation = max(1, round(VALIDATION_SHARE * n_stacks))
@@ -163,12 +164,27 @@ def _check_sides(config: Config) -> None:
             raise errors.ConfigError(name, list(sides), f"give three multiples of {step}, as {config.method} needs")
 
 
-def _parts(arrays: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Cut the only array in two across its longest side."""
-    (array,) = arrays
-    axis = int(np.argmax(array.shape[:3]))
-    cut = round((1 - VALIDATION_SHARE) * array.shape[axis])
-    before, after = (
-        tuple(part if k == axis else slice(None) for k in range(4)) for part in (slice(0, cut), slice(cut, None))
-    )
-    return [array[before]], [array[after]]
+def _parts(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    """Cut the only stack in two: what trains, and the end of a long side that holds most nearly its share of objects.
+
+    An end without an object would tell nothing.
+    """
+    (image,), (mask,) = pairs.images, pairs.masks
+    sides, total = mask.shape[:3], np.maximum(mask.sum(axis=(0, 1, 2), dtype=np.float64), 1e-12)
+    best, parts = math.inf, None
+    for axis in [axis for axis in range(3) if 2 * sides[axis] >= max(sides)]:
+        length = max(1, round(VALIDATION_SHARE * sides[axis]))
+        for kept, held_back in (
+            (slice(0, sides[axis] - length), slice(sides[axis] - length, None)),
+            (slice(length, None), slice(0, length)),
+        ):
+            share = mask[_across(axis, held_back)].sum(axis=(0, 1, 2), dtype=np.float64) / total
+            unlike = float(np.abs(share - VALIDATION_SHARE).max())
+            if unlike < best:
+                best, parts = unlike, (_across(axis, kept), _across(axis, held_back))
+    training, validation = (Pairs([image[part]], [mask[part]]) for part in parts)
+    return training, validation
+
+
+def _across(axis: int, part: slice) -> tuple[slice, ...]:
+    return tuple(part if k == axis else slice(None) for k in range(4))
