@@ -17,8 +17,9 @@ from tests.tiny import TINY
 from tfcyclegan3d import losses
 from tfcyclegan3d.config_sections import ModelConfig
 from tfcyclegan3d.models.layers import InstanceNormalization
+from tfcyclegan3d.models.outputs import LOGITS
 from tfcyclegan3d.models.quick import quickened
-from tfcyclegan3d.models.resnet_generator import LOGITS, OUTPUT_NORMALIZATION
+from tfcyclegan3d.models.resnet_generator import OUTPUT_NORMALIZATION
 from tfcyclegan3d.training.composites import SeparateStep
 from tfcyclegan3d.training.cyclegan import CycleGANStep
 from tfcyclegan3d.training.networks import build_networks, generator_of
