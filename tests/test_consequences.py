@@ -138,8 +138,8 @@ def test_stopping_at_once_is_a_consequence_that_can_be_asked_for(toy, stack, tmp
     look, step = full_from(4, rates=[1.0])
     monkeypatch.setattr(ToyTrainer, "look", look)
     monkeypatch.setattr(ToyTrainer, "step", step)
-    config = CONFIG.replace({"monitors.full.consequence": "stop", "monitors.full.patience": 1})
-    run = tc.train([stack], None, config, tmp_path / "run", progress=False)
+    changes = {"monitors.full.consequence": "stop", "monitors.full.patience": 1, "training.start_fraction": 0.5}
+    run = tc.train([stack], None, CONFIG.replace(changes), tmp_path / "run", progress=False)
     assert (run.verdict, run.exit_status, returns_of(run)) == ("stopped", 3, [])
     assert [int(row["epoch"]) for row in rows_of(run.path)] == [1, 2, 3, 4]
 

@@ -209,6 +209,14 @@ def test_nothing_follows_early_on_nor_before_anything_was_good():
     assert watch.good_epoch == 0
 
 
+def test_nothing_follows_in_the_start():
+    watch = Watch(SETTINGS, start_fraction=0.8)
+    watch.judge(1, readings_of(), 0.1)
+    for epoch in range(2, 9):
+        assert watch.judge(epoch, readings_of("collapse"), 0.09 * epoch).action == GO_ON
+    assert watch.judge(9, readings_of("collapse"), 0.81).action == GO_BACK
+
+
 def test_after_some_returns_the_training_stops_and_each_halves_the_rates():
     watch = Watch(dataclasses.replace(SETTINGS, max_rollbacks=2, rollback_rate=0.5))
     watch.judge(1, readings_of(), 0.3)

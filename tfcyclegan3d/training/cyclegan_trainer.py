@@ -125,7 +125,8 @@ class CycleGANTrainer:
 
     def beginning(self) -> Course:
         """Return the course of a training that has not begun."""
-        return Course(Clock(), Watch(self.config.monitors), Selection(self.probes.images.shape, N_REMEMBERED))
+        watch = Watch(self.config.monitors, self.config.training.start_fraction)
+        return Course(Clock(), watch, Selection(self.probes.images.shape, N_REMEMBERED))
 
     def phase_of(self, losses: Mapping[str, object]) -> str:
         """Return ``"start"`` or ``"cyclegan"``, whichever gives such losses."""

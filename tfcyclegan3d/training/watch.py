@@ -80,18 +80,21 @@ class Watch:
     """Count failures and draw the consequences.
 
     A monitor's consequence follows once it fails in ``patience`` epochs on end, not before ``grace`` of the training
-    is done. Going back takes the training to the newest checkpoint at which nothing failed whose consequence is more
-    than a warning; each time the learning rates are multiplied by ``rollback_rate``. After ``max_rollbacks`` of them
-    the training stops.
+    is done, nor in its start, which learns from known pairs and finds its way without going back. Going back takes the
+    training to the newest checkpoint at which nothing failed whose consequence is more than a warning; each time the
+    learning rates are multiplied by ``rollback_rate``. After ``max_rollbacks`` of them the training stops.
 
     Parameters
     ----------
     config : MonitorsConfig
         Thresholds and consequences.
+    start_fraction : float
+        Share of the training that the start takes.
     """
 
-    def __init__(self, config: MonitorsConfig) -> None:
+    def __init__(self, config: MonitorsConfig, start_fraction: float = 0.0) -> None:
         self._config = config
+        self._earliest = max(config.grace, start_fraction)
         self._counts = dict.fromkeys(MONITORS, 0)
         self.good_epoch = 0
         self.returns: list[Return] = []
@@ -109,7 +112,7 @@ class Watch:
         if is_saved and not any(reading.fails for reading in severe):
             self.good_epoch = epoch
         due = [one for one in severe if self._counts[one.monitor] >= self._config.of(one.monitor).patience]
-        if progress < self._config.grace or not due:
+        if progress < self._earliest or not due:
             return Decision(GO_ON)
         reasons = tuple(one.text for one in due)
         if any(self._config.of(one.monitor).consequence == "stop" for one in due):
