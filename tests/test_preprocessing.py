@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfcyclegan3d import preprocessing, tiling
+from tfcyclegan3d.percentiles import Counting
 from tfcyclegan3d.preprocessing import downsample, pad_to, stretch, stretch_bounds, upsample, working_factors
 from tfcyclegan3d.synthesis import estimation
 
@@ -41,11 +42,14 @@ def test_the_bounds_are_numpys_percentiles_of_each_channels_whole_volume(percent
     ranks=st.tuples(st.floats(0, 100), st.floats(0, 100)),
 )
 def test_counted_percentiles_are_numpys_to_the_bit(values, ranks):
-    array = np.array(values, np.float32).reshape(-1, 1, 1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preprocessing, "MOST_SORTED", 0)
-        patch.setattr(tiling, "SLAB_VALUES", 7)
-        np.testing.assert_array_equal(preprocessing._percentiles(array, ranks), np.percentile(array, ranks))
+    array = np.array(values, np.float32).reshape(-1, 1)
+    parts = [array[start : start + 7] for start in range(0, len(array), 7)]
+    counting = Counting(1)
+    for part in parts:
+        counting.take(part)
+    found = counting.percentiles(np.array([ranks]), lambda: reversed(parts))
+    np.testing.assert_array_equal(found[0], np.percentile(array, ranks))
+    assert (counting.minimum, counting.maximum) == (array.min(), array.max())
 
 
 @pytest.mark.parametrize("make", ["random", "sparse", "negative", "extremes"])

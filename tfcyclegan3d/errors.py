@@ -39,11 +39,11 @@ class FileMissingError(UserError):
 
 
 class UnreadableFileError(UserError):
-    """A file that is there but cannot be decoded (truncated, damaged, or another format)."""
+    """A file or folder that is there but cannot be decoded (truncated, damaged, or another format)."""
 
-    def __init__(self, path: str | Path, reason: object, remedy: str = "") -> None:
+    def __init__(self, path: str | Path, reason: object, remedy: str = "", kind: str = "a TIFF stack") -> None:
         super().__init__(
-            f"{path}: cannot be read as a TIFF stack ({reason})",
+            f"{path}: cannot be read as {kind} ({reason})",
             remedy or "copy it again from its source, or open it in Fiji and save it as TIFF",
         )
 

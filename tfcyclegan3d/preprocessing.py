@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from tfcyclegan3d import tiling
+from tfcyclegan3d.percentiles import Counting
 
 Triple = tuple[int, int, int]
 # Values from which on percentiles are found by counting, in the same few megabytes for any number of values.
@@ -35,57 +36,48 @@ def stretch_bounds(array: np.ndarray, percentiles: Sequence[float] | Sequence[Se
         Where the two percentiles agree, as in a stack that is 0 almost everywhere, the channel's maximum takes the
         upper one's place.
     """
+    if array.size // array.shape[-1] > MOST_SORTED and array.dtype == np.float32:
+        slabs = tiling.plan_slabs(array.shape, tiling.storage_order(array.strides))
+        counting = Counting(array.shape[-1])
+        for slab in slabs:
+            counting.take(array[slab])
+        return counted_bounds(counting, lambda: (array[slab] for slab in slabs), percentiles)
+    pairs = np.broadcast_to(percentiles, (array.shape[-1], 2))
+    found = [np.percentile(array[..., k], pair) for k, pair in enumerate(pairs)]
+    return _bounds(np.array(found, np.float64), lambda k: (array[..., k].min(), array[..., k].max()))
+
+
+def counted_bounds(
+    counting: Counting,
+    slabs: Callable[[], Iterable[np.ndarray]],
+    percentiles: Sequence[float] | Sequence[Sequence[float]],
+) -> np.ndarray:
+    """Return what ``stretch_bounds`` does of a volume that comes in slabs.
+
+    Parameters
+    ----------
+    counting : Counting
+        That has taken all of them.
+    slabs : callable
+        Returns them once more (ZYXC float32), in any order.
+    percentiles
+        As in ``stretch_bounds``.
+    """
+    ranks = np.broadcast_to(percentiles, (len(counting.minimum), 2))
+    found = counting.percentiles(ranks, slabs)
+    return _bounds(found, lambda k: (counting.minimum[k], counting.maximum[k]))
+
+
+def _bounds(found: np.ndarray, extremes: Callable[[int], tuple[float, float]]) -> np.ndarray:
+    """Return percentiles (C, 2) with a channel's maximum and minimum in their place where they agree."""
     bounds = []
-    for k, pair in enumerate(np.broadcast_to(percentiles, (array.shape[-1], 2))):
-        low, high = _percentiles(array[..., k], pair)
+    for k, (low, high) in enumerate(found.tolist()):
         if high <= low:
-            high = float(array[..., k].max())
+            high = float(extremes(k)[1])
         if high <= low:  # The upper percentiles are saturated.
-            low = float(array[..., k].min())
+            low = float(extremes(k)[0])
         bounds.append((low, high if high > low else low + max(1.0, abs(low))))
     return np.array(bounds, dtype=np.float64)
-
-
-def _percentiles(values: np.ndarray, ranks: Sequence[float]) -> np.ndarray:
-    """Return `numpy.percentile` of ZYX, without a copy of a large one of float32.
-
-    The order of float32 is that of their bits, once those of negative values are inverted: counting the upper halves
-    of the bits and then, for the values wanted, the lower halves finds each exactly in two passes.
-    """
-    if values.size <= MOST_SORTED or values.dtype != np.float32:
-        return np.percentile(values, ranks)
-    places = np.true_divide(ranks, 100) * (values.size - 1)
-    wanted = np.concatenate([np.floor(places), np.ceil(places)]).astype(np.int64)
-    below = np.concatenate([[0], np.cumsum(_counts(values))])
-    upper = np.searchsorted(below, wanted, side="right") - 1
-    lower = np.empty_like(upper)
-    for half in np.unique(upper):
-        within = np.cumsum(_counts(values, half))
-        here = upper == half
-        lower[here] = np.searchsorted(within, wanted[here] - below[half], side="right")
-    first, second = _float_of_ordered(upper << 16 | lower).reshape(2, -1)
-    share = places - np.floor(places)
-    # NumPy's own way, in float32 and float64 as there, so that the result is the same to the last bit.
-    step = second - first
-    return np.where(share < 0.5, first + step * share, second - step * (1 - share))
-
-
-def _counts(values: np.ndarray, upper: int | None = None) -> np.ndarray:
-    """Count the upper 16 bits of ordered values, or the lower ones of those that have these upper ones."""
-    counts = np.zeros(2**16, np.int64)
-    for slab in tiling.plan_slabs(values.shape, tiling.storage_order(values.strides)):
-        bits = np.ascontiguousarray(values[slab]).view(np.uint32).ravel()
-        ordered = np.where(bits >> 31, ~bits, bits | 0x80000000)
-        halves = ordered >> 16
-        if upper is not None:
-            halves = ordered[halves == upper] & 0xFFFF
-        counts += np.bincount(halves, minlength=2**16)
-    return counts
-
-
-def _float_of_ordered(ordered: np.ndarray) -> np.ndarray:
-    bits = ordered.astype(np.uint32)
-    return np.where(bits >> 31, bits & 0x7FFFFFFF, ~bits).view(np.float32)
 
 
 def stretch(array: np.ndarray, bounds: np.ndarray) -> np.ndarray:

@@ -83,6 +83,16 @@ def add_reading_arguments(parser: argparse.ArgumentParser, *, voxel_size: bool =
         )
 
 
+def add_missing_chunks(parser: argparse.ArgumentParser) -> None:
+    """Add what to do with a zarr of which not every chunk is stored."""
+    parser.add_argument(
+        "--missing-chunks",
+        choices=("refuse", "fill"),
+        default="refuse",
+        help="fill: take chunks that a zarr lacks for empty, as programs leave them out that store no empty ones",
+    )
+
+
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     """Add ``-o``."""
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=what)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.cli.arguments import add_missing_chunks
 from tfcyclegan3d.cli.outputs import fresh_folder
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="write the scores here too")
     parser.add_argument("--axes", help="order of the files' axes, for example ZCYX, where they do not say it")
+    add_missing_chunks(parser)
     parser.add_argument("--truth-axes", metavar="AXES", help="order of the truth's axes, where it is not --axes")
     parser.add_argument(
         "--classes",
@@ -57,7 +59,8 @@ def run(options: argparse.Namespace) -> None:
     pairs = _pairs(options.prediction, options.truth)
     class_names = _class_names(options.classes)
     with _json_file(options.json, options.overwrite) as write:
-        scores = _score(pairs, options.axes, options.truth_axes or options.axes, class_names)
+        axes = options.axes, options.truth_axes or options.axes
+        scores = _score(pairs, *axes, class_names, fill=options.missing_chunks == "fill")
         means = _means(scores)
         write(_summary(pairs, scores, means))
     print(_table(pairs, scores, means))
@@ -104,7 +107,12 @@ def _class_names(classes: str | None) -> tuple[str, ...] | None:
 
 
 def _score(
-    pairs: Sequence[tuple[Path, Path]], axes: str | None, truth_axes: str | None, class_names: tuple[str, ...] | None
+    pairs: Sequence[tuple[Path, Path]],
+    axes: str | None,
+    truth_axes: str | None,
+    class_names: tuple[str, ...] | None,
+    *,
+    fill: bool,
 ) -> list[dict[str, Overlap]]:
     """Return the scores of each class, one dictionary per pair; one pair is in memory at a time."""
     from tfcyclegan3d.evaluation.overlap import evaluate, resembles_intensities
@@ -112,7 +120,8 @@ def _score(
 
     scores: list[dict[str, Overlap]] = []
     for prediction, truth in pairs:
-        predicted, true = read_volume(prediction, axes=axes), read_volume(truth, axes=truth_axes)
+        predicted = read_volume(prediction, axes=axes, allow_missing_chunks=fill)
+        true = read_volume(truth, axes=truth_axes, allow_missing_chunks=fill)
         score = evaluate(predicted, true, class_names)
         for path, volume in ((prediction, predicted), (truth, true)):
             if resembles_intensities(volume):

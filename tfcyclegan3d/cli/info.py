@@ -6,14 +6,17 @@ import argparse
 import json
 from typing import Any
 
+from tfcyclegan3d.cli.arguments import add_missing_chunks
+
 SUMMARY = "show axes, shape, type, voxel size and intensities of stacks as they are read"
 EXAMPLE = "tfcyclegan3d info stack.tif --axes YXZC"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="TIFF stacks, folders of them, or globs")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="TIFF or zarr stacks, folders of them, or globs")
     parser.add_argument("--axes", help="the file's dimensions in order, where it does not say them itself")
+    add_missing_chunks(parser)
     parser.add_argument("--json", action="store_true", help="print JSON: a list with one entry per stack")
 
 
@@ -21,7 +24,9 @@ def run(options: argparse.Namespace) -> None:
     """Print a description of each stack; write nothing."""
     from tfcyclegan3d import volumes
 
-    described = (volumes.describe(path, options.axes) for path in volumes.find_stacks(options.paths))
+    fill = options.missing_chunks == "fill"
+    found = volumes.find_stacks(options.paths)
+    described = (volumes.describe(path, options.axes, allow_missing_chunks=fill) for path in found)
     if options.json:
         print(json.dumps(list(described), indent=2))
         return

@@ -1,1 +1,1 @@
-"""TIFF files: which dimension is which, what a voxel measures, whether all data is there, and writing them."""
+"""TIFF files: what a voxel measures, whether all data is there, and writing them."""

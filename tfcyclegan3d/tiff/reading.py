@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from tfcyclegan3d import axes as axis_letters
 from tfcyclegan3d import errors
 from tfcyclegan3d.scratch import ScratchFile
-from tfcyclegan3d.tiff import axes as tiff_axes
 from tfcyclegan3d.tiff.integrity import IncompleteError, check_chain, check_series
 from tfcyclegan3d.tiff.mapping import mapped_series
 from tfcyclegan3d.tiff.voxel_size import voxel_size_um
@@ -67,7 +67,7 @@ def read_tiff(
     path : str or Path
         The file.
     axes : str, optional
-        One letter per stored dimension (see `tfcyclegan3d.tiff.axes.from_user`); wins over what the file says.
+        One letter per stored dimension (see `tfcyclegan3d.axes.from_user`); wins over what the file says.
     values : bool
         False leaves the values unread, for their shape alone: the array is nought everywhere and takes no memory.
     scratch : ScratchFile, optional
@@ -122,15 +122,15 @@ def _read(
     if axes is None:
         if tif.is_ome and series.kind != "ome":
             raise IncompleteError("its OME description does not fit its pages")
-        letters, shape_read = tiff_axes.from_file(path, stored, shape, full, full_shape), full_shape
+        letters, shape_read = axis_letters.from_file(path, stored, shape, full, full_shape), full_shape
     else:
-        letters, shape_read = tiff_axes.from_user(path, axes, stored, shape, full)
+        letters, shape_read = axis_letters.from_user(path, axes, stored, shape, full)
     if values and scratch is not None and series.nbytes > MOST_IN_MEMORY:
-        array = tiff_axes.to_zyxc(mapped_series(path, tif, series, scratch).reshape(shape_read), letters)
+        array = axis_letters.to_zyxc(mapped_series(path, tif, series, scratch).reshape(shape_read), letters)
     elif values:
         array = series.asarray()
         array = array.astype(array.dtype.newbyteorder("="), copy=False).reshape(shape_read)
-        array = np.ascontiguousarray(tiff_axes.to_zyxc(array, letters))
+        array = np.ascontiguousarray(axis_letters.to_zyxc(array, letters))
     else:
         sides = dict(zip(letters, shape_read, strict=True))
         array = np.broadcast_to(np.zeros((), series.dtype), [sides.get(letter, 1) for letter in "ZYXC"])

@@ -133,7 +133,7 @@ def _write(
 
 
 def storable(array: np.ndarray, name: str | Path) -> np.ndarray:
-    """Return the array in a type that TIFF readers know, without changing a value of a mask or label.
+    """Return the array in a type that every reader knows, without changing a value of a mask or label.
 
     Truth values become uint8 0 and 255. Every float becomes float32. Integers keep uint8, or become uint16 where they
     fit it, else uint32, or int32 with negative numbers among them.
@@ -156,7 +156,7 @@ def storable(array: np.ndarray, name: str | Path) -> np.ndarray:
                 return array.astype(kind, copy=False)
     raise errors.VolumeContentError(
         name,
-        f"values of type {array.dtype} cannot be stored in a TIFF stack",
+        f"values of type {array.dtype} cannot be stored in a stack",
         "convert them to integers of at most 32 bits or to float32",
     )
 

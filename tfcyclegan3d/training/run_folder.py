@@ -258,8 +258,13 @@ def machine() -> dict[str, Any]:
 
 
 def fingerprint(path: Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
+    """Return the sha256 of a file, in hexadecimal; of a folder, that of the names and sha256 of its files, in order."""
     digest = hashlib.sha256()
+    if path.is_dir():
+        names = sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file())
+        for name in names:
+            digest.update(f"{name}\0{fingerprint(path / name)}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)

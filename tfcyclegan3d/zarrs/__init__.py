@@ -1,0 +1,1 @@
+"""OME-Zarr folders and plain zarr arrays: what they hold, reading and writing them chunk by chunk, their pyramid."""

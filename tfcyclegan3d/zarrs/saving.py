@@ -1,0 +1,74 @@
+"""Saving a whole ZYXC array as an OME-Zarr image with its pyramid."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfcyclegan3d import errors
+from tfcyclegan3d.zarrs.pyramid import build_pyramid
+from tfcyclegan3d.zarrs.writing import create_zarr, write_array
+
+
+def save_zarr(
+    path: str | Path,
+    array: np.ndarray,
+    voxel_size_um: tuple[float, float, float] | None = None,
+    colours: Sequence[tuple[int, int, int]] | None = None,
+) -> None:
+    """Write a stack, replacing ``path`` only when all of it is on the disk.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where to; its parent must exist.
+    array : ndarray
+        Shape (Z, Y, X, C), of a type that `tfcyclegan3d.zarrs.writing.create_zarr` takes. The pyramid takes the maximum
+        of a mask (uint8 of 0 and 255 alone), the nearest of 32-bit integers, which are instance numbers, and the mean
+        of all else.
+    voxel_size_um : tuple of float, optional
+        (z, y, x) in micrometres.
+    colours : sequence of (red, green, blue), optional
+        0 to 255, one per channel, as which viewers show the channels.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written. Nothing is left behind.
+    """
+    path = Path(path)
+    scratch = None
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
+        made = scratch / path.name
+        ranges = [_display_range(array[..., channel]) for channel in range(array.shape[-1])]
+        level = create_zarr(
+            made, array.shape, array.dtype, voxel_size_um=voxel_size_um, colours=colours, display_ranges=ranges
+        )
+        write_array(level, array)
+        build_pyramid(made, _method(array))
+        if path.exists():
+            path.rename(scratch / "replaced")
+        made.rename(path)
+    except OSError as error:
+        raise errors.OutputError(path, error.strerror or error) from error
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _method(array: np.ndarray) -> str:
+    if array.dtype == np.uint8 and np.isin(array, (0, 255)).all():
+        return "maximum"
+    return "nearest" if array.dtype.kind in "iu" and array.dtype.itemsize == 4 else "mean"
+
+
+def _display_range(channel: np.ndarray) -> tuple[float, float]:
+    if channel.dtype == np.uint8:
+        return 0, 255
+    low, high = float(channel.min(initial=0)), float(channel.max(initial=0))
+    return low, high if high > low else low + 1
