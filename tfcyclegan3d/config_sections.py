@@ -372,7 +372,7 @@ class MonitorsConfig:
     divergence : {"stop", "rollback"}
         What follows a loss that is not finite.
     grace : float
-        Share of the training before which no consequence but that of a divergence follows.
+        Share of the training before which no consequence but that of a divergence follows; nor does one in the start.
     rollback_rate : float
         Factor of the learning rates each time the training goes back.
     max_rollbacks : int
@@ -422,13 +422,21 @@ class InferenceConfig:
 
     Parameters
     ----------
+    statistics : {"stack", "tile"}
+        Where instance normalisations take their means and variances from: patches from all over the stack, which makes
+        the networks the same function everywhere, so that masks do not depend on tiles; or each tile by itself, as in
+        the published code.
+    halo : int
+        With statistics of the stack: voxels of true surroundings that a tile has beyond what is kept of it. Tiles are
+        as large as memory allows.
     tile_shape : (int, int, int)
-        Z, Y, X of a tile, in the voxels the networks see; multiples of 4.
+        With statistics of the tile: Z, Y, X of a tile, in the voxels the networks see; multiples of 4. Monitors and
+        scores of the training look at patches as large, too.
     overlap : int
-        Voxels two tiles share along each axis.
+        With statistics of the tile: voxels two tiles share along each axis.
     merge : {"mean", "maximum"}
-        What a voxel takes where tiles overlap: the mean of their probabilities, each the less the nearer a face of its
-        tile, or the highest, which segments what any tile does.
+        With statistics of the tile: what a voxel takes where tiles overlap: the mean of their probabilities, each the
+        less the nearer a face of its tile, or the highest, which segments what any tile does.
     flips : {"none", "plane", "all"}
         Whether probabilities are means over those of a tile and its mirror images: along Y and X, which is four passes,
         or along Z, too, which is eight.
@@ -436,6 +444,8 @@ class InferenceConfig:
         Probability above which a voxel belongs to an object.
     """
 
+    statistics: Literal["stack", "tile"] = "stack"
+    halo: int = 16
     tile_shape: Triple = (64, 64, 64)
     overlap: int = 16
     merge: Literal["mean", "maximum"] = "mean"
@@ -450,5 +460,6 @@ class InferenceConfig:
             self.tile_shape,
             "give three multiples of 4, each at least 8",
         )
+        require(0 <= self.halo <= 64, "inference.halo", self.halo, "give 0 to 64 voxels")
         require(0 <= self.overlap < min(self.tile_shape), "inference.overlap", self.overlap, "give less than a tile")
         require(0 < self.threshold < 1, "inference.threshold", self.threshold, "give a value between 0 and 1")

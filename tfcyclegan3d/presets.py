@@ -38,7 +38,7 @@ def paper() -> Config:
         training=TrainingConfig(augmentation=False),
         # "Exactly the same output image for different input images" (section III.C), but for rounding.
         monitors=MonitorsConfig(collapse=MonitorConfig(0.01, "stop")),
-        inference=InferenceConfig(merge="maximum"),
+        inference=InferenceConfig(statistics="tile", merge="maximum"),
     )
 
 

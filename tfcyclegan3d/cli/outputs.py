@@ -31,8 +31,7 @@ def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...]) -
     OutputExistsError, OutputError
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise errors.OutputError(folder, "a file of that name is in the way of the folder")
+    _check_folder(folder)
     taken = next((path for pattern in writes for path in sorted(folder.glob(pattern))), None)
     if taken is not None and not overwrite:
         raise errors.OutputExistsError(taken)
@@ -55,9 +54,34 @@ def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...]) -
         raise errors.OutputError(folder, error.strerror or error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        for parent in made:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
+        _remove_empty(made)
+
+
+@contextmanager
+def folder_for(folder: Path) -> Iterator[Path]:
+    """Make a folder, with its parents, and remove what was made and is empty at the end.
+
+    Raises
+    ------
+    OutputError
+    """
+    _check_folder(folder)
+    made = _make_folders(folder)
+    try:
+        yield folder
+    finally:
+        _remove_empty(made)
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise errors.OutputError(folder, "a file of that name is in the way of the folder")
+
+
+def _remove_empty(made: list[Path]) -> None:
+    for folder in made:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _make_folders(folder: Path) -> list[Path]:

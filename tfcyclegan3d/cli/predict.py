@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import glob
 from collections import Counter
 from pathlib import Path
 
-from tfcyclegan3d.cli.arguments import add_output, add_reading_arguments
+from tfcyclegan3d.cli.arguments import add_missing_chunks, add_output, add_reading_arguments, shape
 
 SUMMARY = "segment whole stacks with a trained model"
 EXAMPLE = "tfcyclegan3d predict run --images stacks/ -o masks"
@@ -15,28 +14,61 @@ EXAMPLE = "tfcyclegan3d predict run --images stacks/ -o masks"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a run folder written by 'train'")
-    parser.add_argument("--images", nargs="+", required=True, metavar="PATH", help="stacks: files, folders or globs")
-    parser.add_argument("--probabilities", action="store_true", help="write NAME_probability.tif too, in [0, 1]")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a run folder of 'train', or a model of 'export'")
+    parser.add_argument(
+        "--images", nargs="+", required=True, metavar="PATH", help="stacks, TIFF or OME-Zarr: files, folders or globs"
+    )
+    parser.add_argument("--probabilities", action="store_true", help="write NAME_probability, too, in [0, 1]")
     parser.add_argument(
         "--threshold",
         type=float,
         metavar="P",
         help="probability above which a voxel is part of an object (the run's own, 0.5, if not given)",
     )
+    parser.add_argument(
+        "--format",
+        choices=("tif", "zarr"),
+        default="tif",
+        help="of masks and probabilities: TIFF (the default), or OME-Zarr for what is larger than memory",
+    )
+    parser.add_argument(
+        "--flips",
+        choices=("none", "plane", "all"),
+        help="mean over mirror images: 4 passes (plane) or 8 (all) for steadier outlines (the run's own if not given)",
+    )
+    parser.add_argument(
+        "--tile",
+        type=shape,
+        metavar="Z,Y,X",
+        help="largest tile the network sees, on its own grid; what fits into memory if not given",
+    )
+    parser.add_argument(
+        "--check-seams",
+        action="store_true",
+        help="segment again by other tiles, say how many voxels differ, and draw where (NAME_seams.png)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="inference.KEY=VALUE",
+        help="another setting of the prediction, for example inference.halo=24",
+    )
     add_reading_arguments(parser)
-    add_output(parser, "folder to write NAME_mask.tif and a picture NAME_mask.png to, for every stack")
+    add_missing_chunks(parser)
+    add_output(parser, "folder to write NAME_mask and a picture NAME_mask.png to, for every stack")
 
 
 def run(options: argparse.Namespace) -> None:
     """Segment stack after stack, write each as soon as it is done, and say so."""
     from tfcyclegan3d import errors
-    from tfcyclegan3d.cli.outputs import fresh_folder
+    from tfcyclegan3d.cli.outputs import folder_for
     from tfcyclegan3d.quiet_tensorflow import import_quietly
     from tfcyclegan3d.volumes import find_images, stack_name
 
     if options.threshold is not None and not 0 < options.threshold < 1:
         raise errors.OptionError("--threshold", options.threshold, "give a probability between 0 and 1")
+    changes = _changes(options)
     paths = find_images(options.images)
     names = {path: stack_name(path) for path in paths}
     for path, name in names.items():
@@ -44,36 +76,60 @@ def run(options: argparse.Namespace) -> None:
             raise errors.OptionError(
                 "--images", str(path), f"several stacks are called {name}: predict them one by one"
             )
-    kinds = ("mask.tif", "mask.png", "probability.tif")
-    writes = tuple(f"{glob.escape(name)}_{kind}" for name in names.values() for kind in kinds)
     if not options.debug:
         import_quietly()
-    with fresh_folder(options.output, options.overwrite, writes) as folder:
-        for line in _segment(options, names, folder):
-            print(line)
 
-
-def _segment(options: argparse.Namespace, names: dict[Path, str], folder: Path):
-    from tfcyclegan3d.colours import stack_colours
-    from tfcyclegan3d.inference.pictures import overview
     from tfcyclegan3d.inference.predictor import load_model
+    from tfcyclegan3d.inference.whole_stacks import (
+        WORKSPACES,
+        Wanted,
+        names_of,
+        refuse_existing,
+        segment_stacks,
+    )
     from tfcyclegan3d.progress import progress_bar
-    from tfcyclegan3d.volumes import read_volume, write_volume
 
-    model = load_model(options.model)
-    threshold = model.config.inference.threshold if options.threshold is None else options.threshold
-    colours = stack_colours(model.classes)
-    for path, name in names.items():
-        volume = read_volume(path, options.axes, options.channels, options.voxel_size)
-        model.check(volume)  # Before there is a bar on stderr, where an error is one line.
-        with progress_bar(name, not options.quiet) as on_progress:
-            probabilities = model.predict(volume, lambda done, total, move=on_progress: move(done, total, "tiles"))
-        mask = probabilities > threshold
-        write_volume(folder / f"{name}_mask.tif", mask, colours)
-        if options.probabilities:
-            write_volume(folder / f"{name}_probability.tif", probabilities, colours)
-        overview(volume, mask, model.classes).savefig(folder / f"{name}_mask.png", dpi=110)
-        shares = ", ".join(
-            f"{share:.1%} {label}" for label, share in zip(model.classes, mask.array.mean(axis=(0, 1, 2)), strict=True)
-        )
-        yield f"{options.output / (name + '_mask.tif')}: {shares}"
+    wanted = Wanted(
+        threshold=options.threshold,
+        probabilities=options.probabilities,
+        suffix=f".{options.format}",
+        tile=options.tile,
+        check_seams=options.check_seams,
+        reading={
+            "axes": options.axes,
+            "channels": list(options.channels) if options.channels is not None else None,
+            "voxel_size_um": list(options.voxel_size) if options.voxel_size is not None else None,
+            "allow_missing_chunks": options.missing_chunks == "fill",
+        },
+        changes=changes,
+    )
+    if not options.overwrite and not (options.output / WORKSPACES).is_dir():
+        for name in names.values():  # Before any work.
+            refuse_existing(options.output, names_of(name))
+    with folder_for(options.output) as folder:
+        model = load_model(options.model, changes)
+
+        def progress(title: str):
+            return progress_bar(title, not options.quiet)
+
+        for outcome in segment_stacks(
+            model, options.model, paths, wanted, folder, progress, overwrite=options.overwrite
+        ):
+            shares = ", ".join(f"{share:.1%} {label}" for label, share in outcome.shares.items())
+            before = ", was there" if outcome.was_there else ""
+            if outcome.n_resumed:
+                before = f", {outcome.n_resumed} blocks were there"
+            print(f"{outcome.mask}: {shares}{before}")
+            if outcome.seams is not None:
+                print(outcome.seams.text(model.classes))
+
+
+def _changes(options: argparse.Namespace) -> dict[str, object]:
+    """Return the settings that are to differ from the run's."""
+    from tfcyclegan3d import config, errors
+
+    changes = config.parse_assignments(options.set)
+    for key in changes:
+        if not key.startswith("inference."):
+            raise errors.OptionError("--set", key, "give a setting of the prediction: inference.KEY=VALUE")
+    return changes | ({"inference.flips": options.flips} if options.flips else {})

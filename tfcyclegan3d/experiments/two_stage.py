@@ -12,12 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
-
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, patches, presets
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.inference.stitching import predict_tiles
+from tfcyclegan3d.models.trained import load_network
 from tfcyclegan3d.stacks import Stack, Stacks
 from tfcyclegan3d.training import settling
 from tfcyclegan3d.training.loop import INTERRUPTED
@@ -140,7 +139,7 @@ def prepare_generated(
 
 def generated_pairs(cyclegan_run: Path, prepared: Prepared) -> Pairs:
     """Return each of the prepared masks with what a run's ``mask_to_image`` makes of it."""
-    network = keras.saving.load_model(cyclegan_run / "mask_to_image.keras", compile=False, safe_mode=True)
+    network = load_network(cyclegan_run / "mask_to_image.keras")
     inference, images = prepared.config.inference, []
     for one in prepared.objects:
         masks = patches.mask_range(one.coverage)

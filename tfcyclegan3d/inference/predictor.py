@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcyclegan3d import config as configuration
-from tfcyclegan3d import errors, kernels, preprocessing
+from tfcyclegan3d import errors, kernels
 from tfcyclegan3d.config import Config
-from tfcyclegan3d.inference.stitching import predict_tiles
+from tfcyclegan3d.inference import blocks, tile_shape
+from tfcyclegan3d.inference.blocks import BlockPlan
+from tfcyclegan3d.inference.prediction import Prediction, Settled, sample
+from tfcyclegan3d.inference.reading import CoarseReader
+from tfcyclegan3d.models.frozen import FrozenNetwork
 from tfcyclegan3d.models.quick import quickened  # Importing it registers the networks' layers, too.
+from tfcyclegan3d.models.strides import multiple_of
+from tfcyclegan3d.models.trained import load_trained
 from tfcyclegan3d.precision import policy_for
-from tfcyclegan3d.volumes import Volume, check_image
+from tfcyclegan3d.sources import Source, open_source
+from tfcyclegan3d.tiling import Shape, Tile
+from tfcyclegan3d.volumes import Grid, Volume
 
 # Axes of a batch (BZYXC) that are mirrored for each pass of a prediction.
 MIRRORS: dict[str, tuple[tuple[int, ...], ...]] = {
@@ -44,8 +50,16 @@ class SegmentationModel:
     def __init__(self, image_to_mask: keras.Model, config: Config, name: str = "model") -> None:
         self.config = config
         self.name = name
+        self.multiple = multiple_of(image_to_mask)
         kernels.warn_if_late()
-        network = quickened(image_to_mask, policy_for(config.training.mixed_precision))
+        policy = policy_for(config.training.mixed_precision)
+        if config.inference.statistics == "stack":
+            self._frozen = FrozenNetwork(
+                image_to_mask, policy, lambda function: tf.function(function, reduce_retracing=True)
+            )
+            network = self._frozen.folded
+        else:
+            self._frozen, network = None, quickened(image_to_mask, policy)
         self._forward = tf.function(lambda batch: network(batch, training=False), reduce_retracing=True)
 
     @property
@@ -54,16 +68,17 @@ class SegmentationModel:
         return self.config.classes
 
     def predict(self, volume: Volume, on_tile: OnTile | None = None) -> Volume:
-        """Segment a whole stack of any size.
+        """Segment a whole stack of any size that is in memory.
 
-        Contrast is stretched by the percentiles of the whole stack; overlapping tiles are merged.
+        Contrast is stretched by the percentiles of the whole stack, and normalisations take their statistics from all
+        over it unless the model's settings say otherwise.
 
         Parameters
         ----------
         volume : Volume
             One channel a class.
         on_tile : callable, optional
-            Called with (tiles done, tiles in all).
+            Called with (blocks done, blocks in all).
 
         Returns
         -------
@@ -77,42 +92,103 @@ class SegmentationModel:
         VolumeContentError
             For constant or not finite values.
         """
-        self.check(volume)
-        preparation, inference = self.config.preprocessing, self.config.inference
-        coarse = preprocessing.downsample(volume.array, preparation.downsampling)
-        stretched = preprocessing.stretch(coarse, preprocessing.stretch_bounds(coarse, preparation.percentiles))
-        probabilities = predict_tiles(
-            stretched,
-            self._probabilities,
-            inference.tile_shape,
-            (inference.overlap,) * 3,
-            n_outputs=len(self.classes),
-            merge=inference.merge,
-            on_tile=on_tile,
-        )
-        fine = preprocessing.upsample(probabilities, preparation.downsampling, volume.shape)
-        return Volume(np.clip(fine, 0, 1), volume.voxel_size_um, volume.name)
+        source = open_source(volume)
+        settled = self.settle(source)
+        probabilities = np.empty((*volume.shape, len(self.classes)), np.float32)
+        n_done = 0
 
-    def check(self, volume: Volume) -> None:
-        """Check that a stack can be segmented, before anything is computed.
+        def write(place: Tile, values: np.ndarray) -> None:
+            nonlocal n_done
+            probabilities[place.slices] = values
+            n_done += 1
+            if on_tile is not None:
+                on_tile(n_done, len(settled.plan.blocks))
+
+        self.prediction(source, settled).run(settled.plan.blocks, write)
+        return Volume(probabilities, volume.voxel_size_um, volume.name)
+
+    def segment(self, volume: Volume, on_tile: OnTile | None = None) -> Volume:
+        """Return where the probability exceeds the run's threshold, ZYXC bool; otherwise as ``predict``."""
+        return self.predict(volume, on_tile) > self.config.inference.threshold
+
+    def check(self, grid: Grid) -> None:
+        """Check that a stack has as many channels as the model has classes.
+
+        Raises
+        ------
+        ModelError
+        """
+        if grid.n_channels != len(self.classes):
+            raise errors.ModelError(
+                self.name,
+                f"segments {len(self.classes)} class(es), {', '.join(self.classes)}, but "
+                f"{grid.name} has {grid.n_channels} channel(s)",
+                "choose its channels with --channels, or another model",
+            )
+
+    def settle(
+        self, source: Source, largest: Sequence[int] | None = None, offset: Sequence[int] = (0, 0, 0)
+    ) -> Settled:
+        """Look through a stack and settle what all of its blocks share.
+
+        Parameters
+        ----------
+        source : Source
+            The stack; it is read twice, and patches of it once more.
+        largest, offset
+            See ``plan``.
 
         Raises
         ------
         ModelError, VolumeContentError
             As ``predict`` does.
         """
-        if volume.n_channels != len(self.classes):
-            raise errors.ModelError(
-                self.name,
-                f"segments {len(self.classes)} class(es), {', '.join(self.classes)}, but "
-                f"{volume.name} has {volume.n_channels} channel(s)",
-                "choose its channels with --channels, or another model",
-            )
-        check_image(volume)
+        self.check(source.grid)
+        reader = CoarseReader(source, self.config.preprocessing)
+        statistics = None
+        if self._frozen is not None and self._frozen.needs_statistics:
+            statistics = self._frozen.statistics_of(sample(reader, self.config, self.multiple))
+        return Settled(reader.bounds, statistics, self.plan(reader.shape, largest, offset))
 
-    def segment(self, volume: Volume, on_tile: OnTile | None = None) -> Volume:
-        """Return where the probability exceeds the run's threshold, ZYXC bool; otherwise as ``predict``."""
-        return self.predict(volume, on_tile) > self.config.inference.threshold
+    def plan(
+        self, shape: Sequence[int], largest: Sequence[int] | None = None, offset: Sequence[int] = (0, 0, 0)
+    ) -> BlockPlan:
+        """Return how a stack is divided.
+
+        Parameters
+        ----------
+        shape : (int, int, int)
+            Of the stack on the networks' grid.
+        largest : (int, int, int), optional
+            What no tile exceeds; what fits into memory and wastes least, if not given.
+        offset : (int, int, int)
+            Shift of the grid of blocks.
+
+        Raises
+        ------
+        OptionError
+            For tiles too small for their surroundings.
+        """
+        inference = self.config.inference
+        if inference.statistics == "tile":
+            return blocks.plan_overlapping(shape, largest or inference.tile_shape, (inference.overlap,) * 3)
+        if largest is None:
+            n_voxels = tile_shape.voxels_for(self.config.model.filters)
+            largest = tile_shape.least_work(shape, inference.halo, self.multiple, n_voxels)
+        return blocks.plan_with_halo(shape, largest, inference.halo, self.multiple, offset)
+
+    def coarse_shape(self, shape: Sequence[int]) -> Shape:
+        """Return the shape of a stack on the networks' grid."""
+        factors = self.config.preprocessing.downsampling
+        z, y, x = (-(-side // factor) for side, factor in zip(shape, factors, strict=True))
+        return z, y, x
+
+    def prediction(self, source: Source, settled: Settled) -> Prediction:
+        """Return the prediction of a stack; the model predicts one stack at a time."""
+        if settled.statistics is not None:
+            self._frozen.set_statistics(settled.statistics)
+        reader = CoarseReader(source, self.config.preprocessing, settled.bounds)
+        return Prediction(reader, source.grid.shape, self.config, settled.plan, self._probabilities)
 
     def _probabilities(self, batch: np.ndarray) -> np.ndarray:
         total = np.zeros_like(batch)
@@ -122,30 +198,22 @@ class SegmentationModel:
         return (total / len(mirrors) + 1) / 2
 
 
-def load_model(path: str | Path) -> SegmentationModel:
-    """Load a run folder.
+def load_model(path: str | Path, changes: Mapping[str, object] | None = None) -> SegmentationModel:
+    """Load a run folder, or what ``export`` made of one.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder.
+    changes : mapping, optional
+        Settings that differ from the run's, by dotted key; those of ``inference`` have an effect.
 
     Raises
     ------
-    ModelError
-        Where it is no run folder, holds no network yet, or holds a damaged one.
+    FileMissingError, ModelError
+        Where it is neither, holds no network yet, or holds a damaged one, or one of foreign layers.
+    ConfigError, UnknownKeyError
+        For changes that cannot be.
     """
-    path = Path(path)
-    if not path.exists():
-        raise errors.FileMissingError(path, "run folder")
-    if not (path / "config.json").is_file():
-        raise errors.ModelError(path, "is no run folder: it has no config.json")
-    network = path / "image_to_mask.keras"
-    if not network.is_file():
-        raise errors.ModelError(
-            path,
-            "holds no image_to_mask.keras: its training never finished an epoch",
-            "train it further with 'tfcyclegan3d train --resume'",
-        )
-    try:
-        model = keras.saving.load_model(network, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise errors.ModelError(
-            network, f"cannot be loaded ({error})", "train again, or copy the run folder whole"
-        ) from error
-    return SegmentationModel(model, configuration.load(path / "config.json"), path.name)
+    network, config = load_trained(path)
+    return SegmentationModel(network, config.replace(dict(changes or {})), Path(path).name)

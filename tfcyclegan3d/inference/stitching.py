@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from tfcyclegan3d.inference.blocks import common, inside
 from tfcyclegan3d.tiling import Tile, crop_of, padding_to, plan_tiles
 
 
@@ -92,25 +93,69 @@ def predict_tiles(
     padding = padding_to(array.shape[:3], tile_shape)
     padded = np.pad(array, (*padding, (0, 0)), mode="reflect") if any(map(any, padding)) else array
     tiles = plan_tiles(padded.shape[:3], tile_shape, overlap)
-    window = blending_window(tile_shape, overlap)
-    merged = np.full((*padded.shape[:3], n_outputs), -np.inf if merge == "maximum" else 0, np.float32)
-    weights = np.zeros(padded.shape[:3], np.float32)
+    merger = Merger(Tile((0, 0, 0), padded.shape[:3]), n_outputs, tile_shape, overlap, merge)
     for first in range(0, len(tiles), batch_size):
         batch = tiles[first : first + batch_size]
         results = _predict_batch(padded, predict, batch, batch_size, n_outputs)
         for done, (tile, result) in enumerate(zip(batch, results, strict=True), start=first + 1):
-            place = merged[tile.slices]
-            if merge == "maximum":
-                np.maximum(place, result, out=place)
-            else:
-                place += result * window[..., np.newaxis]
-            weights[tile.slices] += window
+            merger.add(tile, result)
             if on_tile is not None:
                 on_tile(done, len(tiles))
-    _check_covered(weights)
-    if merge == "mean":
-        merged /= weights[..., np.newaxis]
-    return merged[crop_of(padding)]
+    return merger.merged()[crop_of(padding)]
+
+
+class Merger:
+    """Predictions of overlapping tiles, merged over a box of a volume.
+
+    Parameters
+    ----------
+    box : Tile
+        What is wanted; tiles may reach beyond it.
+    n_outputs : int
+        Channels.
+    tile_shape, overlap : sequence of int
+        Of the tiles, ZYX.
+    merge : {"mean", "maximum"}
+        As in `predict_tiles`.
+    """
+
+    def __init__(
+        self,
+        box: Tile,
+        n_outputs: int,
+        tile_shape: Sequence[int],
+        overlap: Sequence[int],
+        merge: Literal["mean", "maximum"],
+    ) -> None:
+        self._box, self._merge = box, merge
+        self._window = blending_window(tile_shape, overlap)
+        self._merged = np.full((*box.shape, n_outputs), -np.inf if merge == "maximum" else 0, np.float32)
+        self._weights = np.zeros(box.shape, np.float32)
+
+    def add(self, tile: Tile, result: np.ndarray) -> None:
+        """Take in what was predicted for a tile, ZYXC float32."""
+        shared = common(tile, self._box)
+        if shared is None:
+            return
+        here, there = inside(shared, self._box), inside(shared, tile)
+        if self._merge == "maximum":
+            np.maximum(self._merged[here], result[there], out=self._merged[here])
+        else:
+            self._merged[here] += result[there] * self._window[there][..., np.newaxis]
+        self._weights[here] += self._window[there]
+
+    def merged(self) -> np.ndarray:
+        """Return the box, ZYXC float32.
+
+        Raises
+        ------
+        RuntimeError
+            If a voxel was covered by no tile.
+        """
+        _check_covered(self._weights)
+        if self._merge == "mean":
+            self._merged /= self._weights[..., np.newaxis]
+        return self._merged
 
 
 def _predict_batch(

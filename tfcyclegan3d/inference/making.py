@@ -1,0 +1,70 @@
+"""Making the blocks of a job: what one process does, alone or beside others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tfcyclegan3d.inference.predictor import SegmentationModel
+from tfcyclegan3d.inference.workspace import MASK, PROBABILITY, Job, Workspace
+from tfcyclegan3d.sources import Source
+from tfcyclegan3d.tiling import Tile
+
+
+def prepare(job: Job, model: SegmentationModel, workspace: Workspace) -> None:
+    """Look through a job's stack and begin its workspace, unless that was begun before.
+
+    Raises
+    ------
+    UserError
+        Where the stack cannot be segmented, or the workspace not be written.
+    """
+    if workspace.is_of(job):
+        return
+    source = job.open(workspace.folder.parent)
+    workspace.begin(job, model.settle(source, job.tile), model, source.grid)
+
+
+def make_blocks(
+    job: Job,
+    model: SegmentationModel,
+    workspace: Workspace,
+    numbers: Sequence[int],
+    on_block: Callable[[], None],
+    source: Source | None = None,
+) -> None:
+    """Segment blocks of a stack into its workspace and note each.
+
+    Parameters
+    ----------
+    job : Job
+        Of the stack.
+    model : SegmentationModel
+        The job's.
+    workspace : Workspace
+        Begun for the job.
+    numbers : sequence of int
+        Which blocks.
+    on_block : callable
+        Called after each.
+    source : Source, optional
+        The stack, if it is open.
+
+    Raises
+    ------
+    UserError
+        Where a part of the stack cannot be read, or the disk is full.
+    """
+    source = source or job.open(workspace.folder.parent)
+    settled = workspace.settled(model, source.grid.shape)
+    order = iter(numbers)
+
+    def write(place: Tile, values: np.ndarray) -> None:
+        workspace.write(MASK, place, np.where(values > job.threshold, np.uint8(255), np.uint8(0)))
+        if job.probabilities:
+            workspace.write(PROBABILITY, place, values)
+        workspace.note(next(order))
+        on_block()
+
+    model.prediction(source, settled).run((settled.plan.blocks[number] for number in numbers), write)

@@ -1,0 +1,248 @@
+"""Segmenting stacks of any size from file to file."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tfcyclegan3d import errors
+from tfcyclegan3d.inference import finishing, seams
+from tfcyclegan3d.inference.making import make_blocks, prepare
+from tfcyclegan3d.inference.predictor import SegmentationModel
+from tfcyclegan3d.inference.workspace import Job, Workspace
+from tfcyclegan3d.tiling import Shape
+from tfcyclegan3d.volumes import stack_name
+
+# In the folder of the outputs; hidden from whoever looks for stacks there.
+WORKSPACES = ".unfinished-prediction"
+ENDINGS = ("mask.tif", "mask.zarr", "mask.png", "probability.tif", "probability.zarr", "seams.png")
+
+Make = Callable[[Job, Workspace, Sequence[int], Callable[[], None]], None]
+OnProgress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a stack.
+
+    Parameters
+    ----------
+    mask : Path
+        Its mask.
+    shares : dict of str to float
+        Share of the voxels in each class's mask.
+    n_resumed : int
+        Blocks that an earlier call had made.
+    was_there : bool
+        An earlier call, which was interrupted later, had finished the stack.
+    seams : Seams, optional
+        How much the mask depends on tiles, where that was asked for.
+    """
+
+    mask: Path
+    shares: dict[str, float]
+    n_resumed: int = 0
+    was_there: bool = False
+    seams: seams.Seams | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of every stack; see the options of ``predict``.
+
+    Parameters
+    ----------
+    threshold : float or None
+        The model's own if None.
+    probabilities : bool
+        Keep them, too.
+    suffix : {".tif", ".zarr"}
+        Of the outputs.
+    tile : (int, int, int) or None
+        What no tile exceeds, on the networks' grid.
+    check_seams : bool
+        Segment each stack by another grid of tiles, too, and compare.
+    reading : dict
+        ``axes``, ``channels``, ``voxel_size_um``, ``allow_missing_chunks``.
+    changes : dict
+        Settings that differ from the model's.
+    """
+
+    threshold: float | None = None
+    probabilities: bool = False
+    suffix: str = ".tif"
+    tile: Shape | None = None
+    check_seams: bool = False
+    reading: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+def segment_stacks(
+    model: SegmentationModel,
+    model_path: Path,
+    paths: Sequence[Path],
+    wanted: Wanted,
+    folder: Path,
+    progress: Callable[[str], Any],
+    *,
+    overwrite: bool = False,
+    make: Make | None = None,
+) -> Iterator[Outcome]:
+    """Segment stack after stack; all of them are looked through before the first is segmented.
+
+    What is not finished lies in a hidden folder beside the outputs and is gone at the end, and when a stack cannot be
+    segmented; a call that was interrupted or killed leaves it, and the same call goes on behind the last whole block.
+
+    Parameters
+    ----------
+    model : SegmentationModel
+        With the changes that are wanted.
+    model_path : Path
+        Its folder.
+    paths : sequence of Path
+        The stacks, of different names.
+    wanted : Wanted
+        What is wanted of each.
+    folder : Path
+        Where masks, probabilities and pictures go, existing.
+    progress : callable
+        From a title to a context manager that gives ``on_progress(done, total, what)``.
+    overwrite : bool
+        Whether files of the same names may be replaced, other than those of the call that is gone on with.
+    make : callable, optional
+        Makes blocks of a job; this process does if not given.
+
+    Yields
+    ------
+    Outcome
+        Of each stack, once its files are there.
+
+    Raises
+    ------
+    UserError
+        For a stack that cannot be segmented, or an output that cannot be written.
+    """
+    with _workspaces(folder / WORKSPACES) as scratch:
+        fingerprint = _file(model_path / "image_to_mask.keras")
+        jobs = [job_of(path, model, model_path, wanted, fingerprint) for path in paths]
+        spaces = [Workspace(scratch / job.name) for job in jobs]
+        for job, workspace in zip(jobs, spaces, strict=True):
+            if workspace.shares(job) is None and not overwrite:
+                refuse_existing(folder, names_of(job.name))
+        for job, workspace in zip(jobs, spaces, strict=True):
+            prepare(job, model, workspace)
+        for job, workspace in zip(jobs, spaces, strict=True):
+            yield _segment(job, model, workspace, wanted, folder, progress, make)
+
+
+def job_of(path: Path, model: SegmentationModel, model_path: Path, wanted: Wanted, fingerprint: list[Any]) -> Job:
+    """Return the job that a stack is."""
+    threshold = model.config.inference.threshold if wanted.threshold is None else wanted.threshold
+    return Job(
+        model=str(model_path.resolve()),
+        changes=wanted.changes,
+        image=str(path.resolve()),
+        reading=wanted.reading,
+        fingerprint=[fingerprint, _file(path)],
+        name=stack_name(path),
+        threshold=threshold,
+        probabilities=wanted.probabilities,
+        tile=wanted.tile,
+    )
+
+
+def _segment(
+    job: Job,
+    model: SegmentationModel,
+    workspace: Workspace,
+    wanted: Wanted,
+    folder: Path,
+    progress: Callable[[str], Any],
+    make: Make | None,
+) -> Outcome:
+    mask = folder / f"{job.name}_mask{wanted.suffix}"
+    concluded = workspace.shares(job)
+    if concluded is not None:
+        return Outcome(mask, dict(zip(model.classes, concluded, strict=True)), was_there=True)
+    source = job.open(workspace.folder.parent)
+    settled = workspace.settled(model, source.grid.shape)
+    n_blocks, remaining = len(settled.plan.blocks), workspace.remaining(settled.plan)
+    with progress(job.name) as on_progress:
+        done = itertools.count(n_blocks - len(remaining) + 1)
+        on_progress(n_blocks - len(remaining), n_blocks, "blocks")
+
+        def on_block() -> None:
+            on_progress(next(done), n_blocks, "blocks")
+
+        if make is not None:
+            make(job, workspace, remaining, on_block)
+        elif remaining:
+            make_blocks(job, model, workspace, remaining, on_block, source)
+    found = None
+    if wanted.check_seams:
+        with progress(f"{job.name}, seams") as on_progress:
+            found = seams.compare(job, model, workspace, source, lambda done, total: on_progress(done, total, "blocks"))
+            found.draw(folder / f"{job.name}_seams.png", model.classes, source.grid)
+    shares = finishing.finish(job, workspace, source, model.classes, wanted.suffix, folder)
+    _remove_stale(folder, job.name, wanted)
+    workspace.conclude(shares)
+    named = dict(zip(model.classes, shares, strict=True))
+    return Outcome(mask, named, n_blocks - len(remaining), seams=found)
+
+
+@contextmanager
+def _workspaces(folder: Path) -> Iterator[Path]:
+    """Give the folder of unfinished work, which an interruption alone leaves."""
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _file(path: Path) -> list[Any]:
+    """Return what tells one version of a file, or of a zarr's description, from another."""
+    if path.is_dir():
+        descriptions = [path / name for name in ("zarr.json", ".zattrs", ".zarray", ".zgroup")]
+        return [_file(one) for one in descriptions if one.is_file()]
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def names_of(name: str) -> list[str]:
+    """Return the names of all files that any prediction of a stack of this name may write."""
+    return [f"{name}_{ending}" for ending in ENDINGS]
+
+
+def _written(name: str, wanted: Wanted) -> set[str]:
+    kinds = {f"{kind}{wanted.suffix}" for kind in finishing.kinds(wanted.probabilities)}
+    return {f"{name}_{ending}" for ending in kinds | {"mask.png"} | ({"seams.png"} if wanted.check_seams else set())}
+
+
+def _remove_stale(folder: Path, name: str, wanted: Wanted) -> None:
+    """Remove what another call made of a stack of this name, so that files of two calls never mix."""
+    for stale in set(names_of(name)) - _written(name, wanted):
+        path = folder / stale
+        with errors.writing(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def refuse_existing(folder: Path, names: Iterable[str]) -> None:
+    """Check that a folder holds no file of these names.
+
+    Raises
+    ------
+    OutputExistsError
+    """
+    for name in names:
+        if (folder / name).exists():
+            raise errors.OutputExistsError(folder / name)
