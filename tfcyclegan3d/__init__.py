@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfcyclegan3d.config import Config
     from tfcyclegan3d.evaluation.overlap import evaluate
     from tfcyclegan3d.experiments.two_stage import train_two_stage
+    from tfcyclegan3d.exporting.export import export_model
     from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
     from tfcyclegan3d.synthesis.diameters import prior_for
     from tfcyclegan3d.synthesis.fitting import PriorFit, fit_prior
@@ -47,6 +48,7 @@ _HOMES = {
     "SyntheticMasks": "synthesis.masks",
     "Volume": "volumes",
     "evaluate": "evaluation.overlap",
+    "export_model": "exporting.export",
     "fit_prior": "synthesis.fitting",
     "load_microscope": "synthesis.microscope_file",
     "load_model": "inference.predictor",
@@ -79,6 +81,7 @@ __all__ = [
     "Volume",
     "__version__",
     "evaluate",
+    "export_model",
     "fit_prior",
     "load_microscope",
     "load_model",
