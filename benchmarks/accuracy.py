@@ -42,7 +42,7 @@ START_ALONE = {"training.start_fraction": 1.0}
 CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast": ("fast", {}),
     "best": ("best", {}),
-    "best, fading less": ("best", {"losses.foreground_power": 0.6}),
+    "fast, fading less": ("fast", {"losses.foreground_power": 0.6}),
     "fast, all of it as a start": ("fast", START_ALONE),
     "fast, no flips": ("fast", {"inference.flips": "none"}),
     "fast, L1 of cycled masks": ("fast", {"losses.cycle_mask": "l1", "losses.cycle": 10.0}),
