@@ -12,11 +12,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, patches, presets
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.inference.stitching import predict_tiles
 from tfcyclegan3d.models.trained import load_network
+from tfcyclegan3d.noise import missing_noise
 from tfcyclegan3d.stacks import Stack, Stacks
 from tfcyclegan3d.training import settling
 from tfcyclegan3d.training.loop import INTERRUPTED
@@ -28,6 +31,7 @@ from tfcyclegan3d.training.run_folder import RunFolder
 logger = logging.getLogger(__name__)
 
 STAGE_ONE = "cyclegan"
+NOISE_STREAM = 22  # Of random numbers, beside the seed.
 
 
 def train_two_stage(
@@ -138,7 +142,10 @@ def prepare_generated(
 
 
 def generated_pairs(cyclegan_run: Path, prepared: Prepared) -> Pairs:
-    """Return each of the prepared masks with what a run's ``mask_to_image`` makes of it."""
+    """Return each of the prepared masks with what a run's ``mask_to_image`` makes of it.
+
+    A generator trained by L1 draws images without noise; they are given as much of it as they lack beside the stacks.
+    """
     network = load_network(cyclegan_run / "mask_to_image.keras")
     inference, images = prepared.config.inference, []
     for one in prepared.objects:
@@ -152,6 +159,11 @@ def generated_pairs(cyclegan_run: Path, prepared: Prepared) -> Pairs:
                 n_outputs=masks.shape[-1],
             )
         )
+    deviation = missing_noise(images, prepared.images)
+    for number, image in enumerate(images):
+        rng = np.random.default_rng([prepared.config.seed, NOISE_STREAM, number])
+        image += deviation.astype(np.float32) * rng.standard_normal(image.shape, np.float32)
+        np.clip(image, -1, 1, out=image)
     return Pairs(images, [one.coverage for one in prepared.objects])
 
 
