@@ -8,8 +8,9 @@ one-class stacks, and nothing of simulated ones. Its averaged weights at the las
 scored, too. The truth is used for scores only, but for "ceiling": the networks and the length of ``fast``, trained on
 the truth of the stacks trained on.
 
-A row is kept in ``runs`` as soon as it is measured, and an interrupted training goes on where it was: call the same
-command again. ``--list`` names the configurations; ``--table`` prints what there is without training anything.
+Rows are kept in ``accuracy.csv`` beside this script (``--rows``) as soon as they are measured, and are not measured
+again; an interrupted training goes on where it was: call the same command again. ``--list`` names the configurations;
+``--table`` prints what there is without training anything.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from accuracy_rows import MEASURES, Rows, table
 from cases import REAL, SIMULATED, Case, case_of, names_of
 
 import tfcyclegan3d as tc
@@ -52,25 +55,22 @@ CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast, no normalisation": ("fast", {"model.normalization": "none"}),
 }
 
-Row = dict[str, dict[str, float]]
+Scores = dict[str, dict[str, float]]
 
 
-def scores_of(masks: Sequence[np.ndarray], case: Case, classes: Sequence[str]) -> Row:
+def scores_of(masks: Sequence[np.ndarray], case: Case, classes: Sequence[str]) -> Scores:
     """Return Dice, precision and recall by class, means over the scored stacks."""
     found = [
         tc.evaluate(tc.Volume(mask), tc.Volume(truth), classes) for mask, truth in zip(masks, case.truths, strict=True)
     ]
     return {
-        name: {
-            measure: float(np.mean([getattr(one[name], measure) for one in found]))
-            for measure in ("dice", "precision", "recall")
-        }
+        name: {measure: float(np.mean([getattr(one[name], measure) for one in found])) for measure in MEASURES}
         for name in classes
     }
 
 
 def folder_of(output: Path, configuration: str, name: str, seed: int | str) -> Path:
-    """Return where the row of a configuration, a case and a seed is kept, and its run."""
+    """Return where the run of a configuration, a case and a seed is."""
     return output / "-".join(configuration.replace(",", "").split()) / f"{name.replace(', ', '-')}-{seed}"
 
 
@@ -88,7 +88,10 @@ def ended(run: Path) -> bool:
 
 
 def train_and_score(case: Case, config: Config, run: Path) -> dict:
-    """Train (on), and return the row; an interrupted training ends the program, and goes on when it is called again."""
+    """Train (on), and return what was found.
+
+    An interrupted training ends the program, and goes on when it is called again.
+    """
     if not ended(run):
         resume = (run / "config.json").exists()
         tc.train(case.images, None, None if resume else config, run, resume=resume, progress=False)
@@ -97,7 +100,7 @@ def train_and_score(case: Case, config: Config, run: Path) -> dict:
     manifest = json.loads((run / "manifest.json").read_text())
     model = tc.load_model(run)
     masks = [model.segment(volume).array for volume in case.scored]
-    row = {
+    found = {
         "classes": scores_of(masks, case, model.classes),
         "minutes": manifest["timings"]["total_minutes"],
         "verdict": manifest["verdict"],
@@ -105,8 +108,8 @@ def train_and_score(case: Case, config: Config, run: Path) -> dict:
     before = model_after_start(run, model.config)
     if before is not None:
         masks = [before.segment(volume).array for volume in case.scored]
-        row["after_start"] = scores_of(masks, case, model.classes)
-    return row
+        found["after_start"] = scores_of(masks, case, model.classes)
+    return found
 
 
 def model_after_start(run: Path, config: Config) -> SegmentationModel | None:
@@ -123,7 +126,7 @@ def model_after_start(run: Path, config: Config) -> SegmentationModel | None:
 
 
 def train_on_truth(case: Case, config: Config) -> dict:
-    """Train the same network on the truth and return the row."""
+    """Train the same network on the truth and return what was found."""
     begun = time.monotonic()
     config = config.replace(START_ALONE)
     prepared = prepare(case.images, None, config)
@@ -140,64 +143,38 @@ def train_on_truth(case: Case, config: Config) -> dict:
     return {"classes": scores_of(masks, case, model.classes), "minutes": minutes, "verdict": "finished"}
 
 
-def measured(configuration: str, name: str, seed: int, data: Path | None, output: Path) -> dict:
-    """Return a row, measured unless it has been before."""
-    folder = folder_of(output, configuration, name, seed)
-    row = folder / "row.json"
-    if not row.exists():
-        case = case_of(name, seed, data, N_HELD_OUT)
-        folder.mkdir(parents=True, exist_ok=True)
-        if configuration in THRESHOLDS:
-            classes = classes_of(case.images[0])
-            masks = [tc.otsu_mask(volume.array, THRESHOLDS[configuration]) for volume in case.scored]
-            found = {"classes": scores_of(masks, case, classes), "verdict": "finished"}
+def version() -> str:
+    """Return the package's version, with the commit it is at where git knows one."""
+    done = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return f"{tc.__version__} {done.stdout.strip()}".strip()
+
+
+def measure(configuration: str, name: str, seed: int, data: Path | None, output: Path, rows: Rows) -> None:
+    """Train and score, and add the rows."""
+    case = case_of(name, seed, data, N_HELD_OUT)
+    if configuration in THRESHOLDS:
+        masks = [tc.otsu_mask(volume.array, THRESHOLDS[configuration]) for volume in case.scored]
+        found = {"classes": scores_of(masks, case, classes_of(case.images[0])), "verdict": "finished"}
+    else:
+        preset, changes = CONFIGURATIONS["fast" if configuration == CEILING else configuration]
+        config = tc.presets.by_name(preset).replace(
+            {"seed": seed, "synthesis.diameters": case.diameters, "training.keep_checkpoints": 100, **changes}
+        )
+        if configuration == CEILING:
+            found = train_on_truth(case, config)
         else:
-            preset, changes = CONFIGURATIONS["fast" if configuration == CEILING else configuration]
-            config = tc.presets.by_name(preset).replace(
-                {"seed": seed, "synthesis.diameters": case.diameters, "training.keep_checkpoints": 100, **changes}
-            )
-            if configuration == CEILING:
-                found = train_on_truth(case, config)
-            else:
-                found = train_and_score(case, config, folder / "run")
-        row.write_text(json.dumps(found, indent=1) + "\n")
-    return json.loads(row.read_text())
-
-
-def read_rows(output: Path, configuration: str, name: str) -> list[dict]:
-    """Return the rows there are of a configuration and a case, by seed."""
-    any_seed = folder_of(output, configuration, name, "[0-9]*")
-    found = any_seed.parent.glob(f"{any_seed.name}/row.json")
-    return [json.loads(path.read_text()) for path in sorted(found)]
-
-
-def table(output: Path, configurations: Sequence[str], names: Sequence[str]) -> Iterator[str]:
-    """Yield the lines of a Markdown table: a row for each case, class and configuration."""
-    yield "| stack | class | configuration | seeds | Dice, mean | worst | precision | recall | minutes |"
-    yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for name in names:
-        by_configuration = {}
-        for one in configurations:
-            rows = by_configuration[one] = read_rows(output, one, name)
-            by_configuration[AFTER_START.format(one)] = [
-                {"classes": row["after_start"]} for row in rows if "after_start" in row
-            ]
-        classes = next((rows[0]["classes"] for rows in by_configuration.values() if rows), {})
-        for kind in classes:
-            for configuration, rows in by_configuration.items():
-                if not rows:
-                    continue
-                values = {
-                    measure: [row["classes"][kind][measure] for row in rows]
-                    for measure in ("dice", "precision", "recall")
-                }
-                minutes = [row["minutes"] for row in rows if "minutes" in row]
-                took = f"{np.mean(minutes):.1f}" if minutes and configuration not in THRESHOLDS else ""
-                yield (
-                    f"| {name} | {kind} | {configuration} | {len(rows)} | {np.mean(values['dice']):.3f} | "
-                    f"{min(values['dice']):.3f} | {np.mean(values['precision']):.3f} | "
-                    f"{np.mean(values['recall']):.3f} | {took} |"
-                )
+            folder = folder_of(output, configuration, name, seed)
+            folder.mkdir(parents=True, exist_ok=True)
+            found = train_and_score(case, config, folder / "run")
+    how = {"verdict": found["verdict"], "version": version()}
+    if "after_start" in found:
+        rows.add(name, AFTER_START.format(configuration), seed, found["after_start"], minutes=None, **how)
+    rows.add(name, configuration, seed, found["classes"], minutes=found.get("minutes"), **how)
 
 
 def main() -> None:
@@ -207,6 +184,7 @@ def main() -> None:
     data = os.environ.get("TFCYCLEGAN3D_DATA")
     parser.add_argument("--data", type=Path, default=data and Path(data), help="folder of one-class stacks")
     parser.add_argument("-o", "--output", type=Path, default=Path("accuracy-runs"))
+    parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("accuracy.csv"))
     parser.add_argument("--configurations", nargs="+", choices=known, default=known, metavar="NAME")
     parser.add_argument("--stacks", nargs="+", choices=[*SIMULATED, *REAL], help="all that there are if not given")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
@@ -216,15 +194,17 @@ def main() -> None:
     if options.list:
         print("\n".join(known))
         return
-    names = options.stacks or names_of(options.data)
+    names, rows = options.stacks or names_of(options.data), Rows(options.rows)
     if not options.table:
         for seed in options.seeds:
             for configuration in options.configurations:
                 for name in names:
-                    row = measured(configuration, name, seed, options.data, options.output)
-                    dice = ", ".join(f"{kind} {one['dice']:.3f}" for kind, one in row["classes"].items())
+                    if not rows.of(name, configuration, seed):
+                        measure(configuration, name, seed, options.data, options.output, rows)
+                    dice = ", ".join(f"{row.kind} {row.dice:.3f}" for row in rows.of(name, configuration, seed))
                     print(f"{configuration}, {name}, seed {seed}: {dice}", flush=True)
-    print("\n".join(table(options.output, options.configurations, names)))
+    shown = [each for one in options.configurations for each in (one, AFTER_START.format(one))]
+    print("\n".join(table(rows, names, shown)))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How much hangs on the epoch and the tile: scores of what accuracy.py trained, without training anything.
+"""How much hangs on the epoch: scores of what accuracy.py trained, without training anything.
 
 python benchmarks/epochs.py --data DATA -o runs --stacks 8-cell 1135 6001240
 
 For each run of a configuration that ``runs`` holds, prints the Dice (precision, recall) of the averaged weights of some
-of its epochs, of the mean of their probabilities, and of the last of them with other tiles; on the first stack scored.
+of its epochs, and of the mean of their probabilities; on the first stack scored.
 The truth is used for scores only.
 """
 
@@ -21,8 +21,6 @@ import tfcyclegan3d as tc
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d.inference.predictor import SegmentationModel
 from tfcyclegan3d.training.checkpoints import checkpoint_of
-
-TILES = ((24, 24, 24), (32, 32, 32), (32, 64, 64), (64, 64, 64))
 
 
 def scores(probabilities: np.ndarray, truth: np.ndarray) -> str:
@@ -46,10 +44,6 @@ def compare(run: Path, image: tc.Volume, truth: np.ndarray, share: float) -> Non
         total += probabilities
         print(f"| {run.parent.name} | epoch {epoch} | {scores(probabilities, truth)} |", flush=True)
     print(f"| {run.parent.name} | mean of all of these | {scores(total / len(epochs), truth)} |")
-    for tile in TILES:
-        changed = config.replace({"inference.tile_shape": tile, "inference.overlap": min(16, tile[0] // 2)})
-        probabilities = SegmentationModel(network, changed).predict(image).array
-        print(f"| {run.parent.name} | epoch {n_epochs}, tiles of {tile} | {scores(probabilities, truth)} |", flush=True)
 
 
 def main() -> None:
