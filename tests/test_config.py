@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tfcyclegan3d import config, errors, presets
 from tfcyclegan3d.config import Config, parse_assignments
-from tfcyclegan3d.config_sections import MonitorConfig
+from tfcyclegan3d.config_monitors import MonitorConfig
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI
 from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.volumes import Volume

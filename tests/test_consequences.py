@@ -13,7 +13,7 @@ import tfcyclegan3d as tc
 from tests.test_killed_runs import assert_ended_alike, moments_of, put, toy_weights_of
 from tests.tiny import TINY
 from tests.toy import ToyTrainer
-from tfcyclegan3d.config_sections import MonitorsConfig
+from tfcyclegan3d.config_monitors import MonitorsConfig
 from tfcyclegan3d.training.probes import observe
 
 SEVERE = ("collapse", "empty", "full", "inversion", "class_swap")

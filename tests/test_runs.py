@@ -36,9 +36,9 @@ from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.report import write_report
 from tfcyclegan3d.training.report_figures import curves
-from tfcyclegan3d.training.run import Run, _cut_short
+from tfcyclegan3d.training.run import Run, _cut_short, described_grids
 from tfcyclegan3d.training.run_folder import RunFolder
-from tfcyclegan3d.volumes import Volume, read_volume, write_volume
+from tfcyclegan3d.volumes import Grid, Volume, read_volume, write_volume
 
 VOXEL_SIZE = (0.5, 0.25, 0.25)
 TWO_EPOCHS = TINY.replace(
@@ -214,6 +214,9 @@ def test_the_configuration_is_that_of_the_run_with_nothing_left_open(whole):
 def test_the_manifest_says_what_was_run_on_what_and_how_it_ended(whole, path):
     manifest = manifest_of(whole.path)
     assert manifest["inputs"] == [{"name": "cells.tif", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}]
+    with_size = read_volume(path)
+    assert manifest["voxel_size_um"] == (with_size.voxel_size_um and pytest.approx(with_size.voxel_size_um))
+    assert [(one["name"], one["shape"]) for one in manifest["grids"]] == [("cells", list(with_size.shape))]
     assert (manifest["command"], manifest["seed"]) == ("tfcyclegan3d train as typed", 0)
     assert (manifest["verdict"], manifest["epochs"], manifest["steps"]) == ("finished", 2, 6)
     assert manifest["machine"]["tfcyclegan3d"] == tc.__version__
@@ -758,6 +761,25 @@ def test_a_folder_with_other_files_gets_a_run_beside_them(eagerly, path, tmp_pat
     run = tc.train(read_volume(path), None, SHORT, tmp_path, progress=False)
     assert {file.name for file in tmp_path.iterdir()} == FILES | {"notes.txt"}
     assert manifest_of(run.path)["inputs"] == [{"name": "cells", "sha256": None}]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ([(0.5, 0.2, 0.2)], [0.5, 0.2, 0.2]),
+        ([(0.5, 0.2, 0.2), (0.50001, 0.2, 0.2)], [0.5, 0.2, 0.2]),
+        ([(0.5, 0.2, 0.2), (1.0, 0.2, 0.2)], None),
+        ([(0.5, 0.2, 0.2), None], None),
+        ([None, (0.5, 0.2, 0.2)], None),
+        ([], None),
+    ],
+)
+def test_the_manifest_has_the_voxel_size_that_all_images_share(sizes, told):
+    grids = [Grid((4, 5, 6), 2, size, "cells") for size in sizes]
+    described = described_grids(grids)
+    assert described["voxel_size_um"] == told
+    assert [one["voxel_size_um"] for one in described["grids"]] == [size and list(size) for size in sizes]
+    assert all((one["name"], one["shape"]) == ("cells", [4, 5, 6]) for one in described["grids"])
 
 
 @pytest.mark.parametrize("wrong", ["stack", "settings", "file in the way"])

@@ -14,7 +14,7 @@ from scipy import ndimage
 from tests.tiny import TINY
 from tfcyclegan3d import errors, presets
 from tfcyclegan3d.config import from_dict
-from tfcyclegan3d.config_sections import MonitorConfig, MonitorsConfig
+from tfcyclegan3d.config_monitors import MonitorConfig, MonitorsConfig
 from tfcyclegan3d.training import monitors
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.probes import Probes, observe, spread_probes

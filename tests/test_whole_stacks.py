@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -345,6 +346,52 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(here, monkeypatch, c
     assert predict("--images", "cells.tif", "-o", "out", "--quiet") == 2
     one_line(capsys, "No space left on device")
     assert not (here / "out").exists()
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_of_a_truncated_stack_it_is_said_what_is_missing(here, volume, capsys, compression):
+    array = volume.array.transpose(0, 3, 1, 2)
+    tifffile.imwrite("cut.tif", array, imagej=True, metadata={"axes": "ZCYX"}, compression=compression)
+    whole = (here / "cut.tif").read_bytes()
+    (here / "cut.tif").write_bytes(whole[: len(whole) * 2 // 3])
+    assert predict("--images", "cut.tif", "-o", "out", "--quiet") == 2
+    one_line(capsys, "cut.tif", "truncated")
+    assert not (here / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["none", "empty", "file", "of a training without an epoch"])
+def test_a_folder_that_is_no_model_is_refused(here, capsys, kind):
+    model = here / "model"
+    if kind == "file":
+        model.write_text("weights")
+    elif kind != "none":
+        model.mkdir()
+    if kind.startswith("of"):
+        CONFIG.save(model / "config.json")
+    assert main(["predict", "model", "--images", "cells.tif", "-o", "out", "--quiet"]) == 2
+    one_line(capsys, "model: ")
+    assert not (here / "out").exists()
+
+
+def test_a_disk_that_really_fills_up_leaves_nothing_and_says_so(here, capsys):
+    """Skipped where no disk of one's own can be mounted."""
+    small = here / "small"
+    small.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)]
+    try:
+        mounted = subprocess.run(mounting, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("no permission to mount a small disk")
+    try:
+        for form in ("tif", "zarr"):
+            arguments = ("--probabilities", "--format", form, "--tile", "20,52,52", "--quiet")
+            assert predict("--images", "cells.tif", "-o", "small/out", *arguments) == 2
+            one_line(capsys, "cannot be written", "No space left on device")
+            assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_settings_of_the_training_are_not_for_a_prediction(here, capsys):

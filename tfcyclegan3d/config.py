@@ -16,11 +16,11 @@ from typing import Any, Literal
 import yaml
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.config_monitors import MonitorsConfig
 from tfcyclegan3d.config_sections import (
     InferenceConfig,
     LossConfig,
     ModelConfig,
-    MonitorsConfig,
     PreprocessingConfig,
     SupervisedConfig,
     SynthesisConfig,

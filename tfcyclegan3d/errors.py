@@ -30,6 +30,16 @@ class UserError(Exception):
         self.remedy = remedy
         super().__init__(" ".join(f"{what}; {remedy}".split()))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Say how to make it again in another process, whatever its class takes."""
+        return _made_again, (type(self), self.what, self.remedy)
+
+
+def _made_again(kind: type[UserError], what: str, remedy: str) -> UserError:
+    error = kind.__new__(kind)
+    UserError.__init__(error, what, remedy)
+    return error
+
 
 class FileMissingError(UserError):
     """A path, folder or glob that leads to no file."""
@@ -119,7 +129,7 @@ class PriorError(UserError):
 
 
 class ClusterError(UserError):
-    """Workers that cannot train together: no cluster, unlike ones, or one that is gone."""
+    """Workers that cannot train or predict together: no cluster, unlike ones, or one that is gone."""
 
 
 class OutputExistsError(UserError):

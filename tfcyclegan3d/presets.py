@@ -7,12 +7,11 @@ from collections.abc import Callable
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.config import Config, Method
+from tfcyclegan3d.config_monitors import MonitorConfig, MonitorsConfig
 from tfcyclegan3d.config_sections import (
     InferenceConfig,
     LossConfig,
     ModelConfig,
-    MonitorConfig,
-    MonitorsConfig,
     PreprocessingConfig,
     SynthesisConfig,
     TrainingConfig,

@@ -29,6 +29,8 @@ class Stacks(Sequence[Volume]):
         How to read files (see ``read_volume``); of arrays and volumes, the channels to keep.
     scratch_folder : str or Path, optional
         Where to put what must be decoded and stays on disk; the system's folder for temporary files if not given.
+    allow_missing_chunks : bool
+        Take chunks of a zarr that are not stored for empty ones.
 
     Raises
     ------
@@ -44,9 +46,15 @@ class Stacks(Sequence[Volume]):
         voxel_size_um: tuple[float, float, float] | None = None,
         *,
         scratch_folder: str | Path | None = None,
+        allow_missing_chunks: bool = False,
     ) -> None:
         self.given = [stacks] if isinstance(stacks, Volume | np.ndarray | str | Path) else list(stacks)
-        self._reading = {"axes": axes, "channels": channels, "voxel_size_um": voxel_size_um}
+        self._reading = {
+            "axes": axes,
+            "channels": channels,
+            "voxel_size_um": voxel_size_um,
+            "allow_missing_chunks": allow_missing_chunks,
+        }
         self._scratch_folder = scratch_folder
         self._kept: dict[int, Volume] = {}
         self._latest: tuple[int, Volume] | None = None

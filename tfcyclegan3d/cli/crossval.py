@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tfcyclegan3d.cli.arguments import add_output, add_reading_arguments, names
+from tfcyclegan3d.cli.arguments import add_missing_chunks, add_output, add_reading_arguments, names
 
 SUMMARY = "compare methods by nested cross-validation: the paper's Tables I and II, Figures 1 and 3"
 EXAMPLE = "tfcyclegan3d crossval --images stacks/ --truth stacks/ -o compared"
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--demo", action="store_true", help="compare on small built-in simulated stacks instead")
     add_reading_arguments(data, voxel_size=False)
+    add_missing_chunks(data)
     how = parser.add_argument_group("comparison")
     how.add_argument(
         "--methods",
@@ -88,7 +89,10 @@ def run(options: argparse.Namespace) -> int:
         if options.layout == "authors":
             stacks = data_layout.authors_layout(options.images[0])
         else:
-            stacks = data_layout.plain_layout(options.images, options.truth, options.axes, options.channels)
+            fill = options.missing_chunks == "fill"
+            stacks = data_layout.plain_layout(
+                options.images, options.truth, options.axes, options.channels, allow_missing_chunks=fill
+            )
         found = cross_validation.cross_validate(stacks, options.output, **how)
     return _report(found)
 

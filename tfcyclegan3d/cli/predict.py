@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 from tfcyclegan3d.cli.arguments import add_missing_chunks, add_output, add_reading_arguments, shape
@@ -43,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="largest tile the network sees, on its own grid; what fits into memory if not given",
     )
     parser.add_argument(
+        "--scheduler",
+        metavar="tcp://HOST:PORT|local[:N]",
+        help="let workers of Dask make the blocks: those of a scheduler that runs, or N processes on this machine; "
+        "needs the extra 'distributed'",
+    )
+    parser.add_argument(
         "--check-seams",
         action="store_true",
         help="segment again by other tiles, say how many voxels differ, and draw where (NAME_seams.png)",
@@ -63,11 +70,13 @@ def run(options: argparse.Namespace) -> None:
     """Segment stack after stack, write each as soon as it is done, and say so."""
     from tfcyclegan3d import errors
     from tfcyclegan3d.cli.outputs import folder_for
+    from tfcyclegan3d.inference import spreading
     from tfcyclegan3d.quiet_tensorflow import import_quietly
     from tfcyclegan3d.volumes import find_images, stack_name
 
     if options.threshold is not None and not 0 < options.threshold < 1:
         raise errors.OptionError("--threshold", options.threshold, "give a probability between 0 and 1")
+    scheduler = spreading.Scheduler.parse(options.scheduler) if options.scheduler else None
     changes = _changes(options)
     paths = find_images(options.images)
     names = {path: stack_name(path) for path in paths}
@@ -106,14 +115,15 @@ def run(options: argparse.Namespace) -> None:
     if not options.overwrite and not (options.output / WORKSPACES).is_dir():
         for name in names.values():  # Before any work.
             refuse_existing(options.output, names_of(name))
-    with folder_for(options.output) as folder:
+    spread = spreading.workers(scheduler) if scheduler else nullcontext()
+    with folder_for(options.output) as folder, spread as make:
         model = load_model(options.model, changes)
 
         def progress(title: str):
             return progress_bar(title, not options.quiet)
 
         for outcome in segment_stacks(
-            model, options.model, paths, wanted, folder, progress, overwrite=options.overwrite
+            model, options.model, paths, wanted, folder, progress, overwrite=options.overwrite, make=make
         ):
             shares = ", ".join(f"{share:.1%} {label}" for label, share in outcome.shares.items())
             before = ", was there" if outcome.was_there else ""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfcyclegan3d.cli.arguments import add_reading_arguments, names, object_diameters, shape
+from tfcyclegan3d.cli.arguments import add_missing_chunks, add_reading_arguments, names, object_diameters, shape
 
 if TYPE_CHECKING:
     from tfcyclegan3d.synthesis.fitting import PriorFit
@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="classes to draw, in the order of the channels (all of the prior if not given)",
     )
     add_reading_arguments(parser)
+    add_missing_chunks(parser)
     parser.add_argument(
         "--workers", type=int, metavar="N", help="threads to draw with (one a processor if not given); changes no mask"
     )
@@ -147,10 +148,16 @@ def _grids(options: argparse.Namespace) -> list[Grid]:
 
     if options.shape is not None:
         return [volumes.Grid(options.shape, 0, options.voxel_size, "")] * (options.count or 1)
-    return [
-        volumes.read_grid(path, options.axes, options.channels, options.voxel_size)
-        for path in volumes.find_images(options.like)
-    ]
+    return [volumes.read_grid(path, **_reading(options)) for path in volumes.find_images(options.like)]
+
+
+def _reading(options: argparse.Namespace) -> dict[str, object]:
+    return {
+        "axes": options.axes,
+        "channels": options.channels,
+        "voxel_size_um": options.voxel_size,
+        "allow_missing_chunks": options.missing_chunks == "fill",
+    }
 
 
 def _prior(options: argparse.Namespace, grid: Grid) -> tuple[Prior, PriorFit | None]:
@@ -192,10 +199,7 @@ def _fit(options: argparse.Namespace, known: dict[str, str]) -> PriorFit:
     from tfcyclegan3d import volumes
     from tfcyclegan3d.synthesis.fitting import fit_prior
 
-    stacks = [
-        volumes.read_volume(path, options.axes, options.channels, options.voxel_size)
-        for path in volumes.find_images(options.like)
-    ]
+    stacks = [volumes.read_volume(path, **_reading(options)) for path in volumes.find_images(options.like)]
     for stack in stacks:
         volumes.check_image(stack)
     return fit_prior(stacks, options.classes, known)
@@ -216,7 +220,7 @@ def _save_fit(fit: PriorFit, scenes: Sequence[Scene], options: argparse.Namespac
 
     (folder / "fit.json").write_text(json.dumps(fit.to_dict(), indent=2) + "\n", encoding="utf-8")
     for index, (path, scene) in enumerate(zip(volumes.find_images(options.like), scenes, strict=False)):
-        stack = volumes.read_volume(path, options.axes, options.channels, options.voxel_size)
+        stack = volumes.read_volume(path, **_reading(options))
         draw_beside(stack, scene).savefig(folder / f"beside_{index:03d}.png", dpi=100)
 
 

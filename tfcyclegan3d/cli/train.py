@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfcyclegan3d.cli.arguments import add_output, add_reading_arguments, names, object_diameters
+from tfcyclegan3d.cli.arguments import add_missing_chunks, add_output, add_reading_arguments, names, object_diameters
 
 if TYPE_CHECKING:
     from tfcyclegan3d.config import Config
@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--prior", type=Path, metavar="FILE", help="what to draw, as 'synthesize' writes it (prior.yaml)")
     add_reading_arguments(data)
+    add_missing_chunks(data)
     how = parser.add_argument_group("training")
     how.add_argument(
         "--method",
@@ -163,6 +164,7 @@ def _how(options: argparse.Namespace, command: str) -> dict[str, object]:
         "axes": options.axes,
         "channels": options.channels,
         "voxel_size_um": options.voxel_size,
+        "allow_missing_chunks": options.missing_chunks == "fill",
         "overwrite": options.overwrite,
         "resume": options.resume,
         "progress": not options.quiet,
@@ -193,7 +195,8 @@ def _train(options: argparse.Namespace, config: Config, command: str) -> int:
 
     images, truth = find_images(options.images), None
     if options.truth:
-        pairs = plain_layout(options.images, options.truth, options.axes, options.channels)
+        fill = options.missing_chunks == "fill"
+        pairs = plain_layout(options.images, options.truth, options.axes, options.channels, allow_missing_chunks=fill)
         images, truth = pairs.images, [*pairs.open_truths()]
     masks = find_stacks(options.masks) if options.masks else None
     finished = train(images, masks, config, options.output, truth=truth, **_how(options, command))

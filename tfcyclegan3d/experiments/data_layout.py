@@ -38,6 +38,8 @@ class LabelledStacks:
         Synthetic masks to train on, which belong to no image and have grids of their own; empty where none were given.
     masks_alike : bool
         Whether truths and synthetic masks are to be read as the images are, or say their own axes and are read whole.
+    allow_missing_chunks : bool
+        Whether chunks that a zarr lacks are taken for empty ones.
     """
 
     images: list[Path]
@@ -46,10 +48,11 @@ class LabelledStacks:
     channels: tuple[int, ...] | None
     synthetic: list[Path]
     masks_alike: bool = False
+    allow_missing_chunks: bool = False
 
     def open_images(self, scratch_folder: str | Path | None = None) -> Stacks:
         """Return the images, each read when it is asked for; see ``Stacks`` for the folder."""
-        return Stacks(self.images, self.axes, self.channels, scratch_folder=scratch_folder)
+        return self._open(self.images, self.axes, self.channels, scratch_folder)
 
     def open_truths(self, scratch_folder: str | Path | None = None) -> Stacks:
         """Return the truths, in the order of the images."""
@@ -61,7 +64,13 @@ class LabelledStacks:
 
     def _open_masks(self, paths: list[Path], scratch_folder: str | Path | None) -> Stacks:
         axes, channels = (self.axes, self.channels) if self.masks_alike else (None, None)
-        return Stacks(paths, axes, channels, scratch_folder=scratch_folder)
+        return self._open(paths, axes, channels, scratch_folder)
+
+    def _open(
+        self, paths: list[Path], axes: str | None, channels: Sequence[int] | None, scratch_folder: str | Path | None
+    ) -> Stacks:
+        fill = self.allow_missing_chunks
+        return Stacks(paths, axes, channels, scratch_folder=scratch_folder, allow_missing_chunks=fill)
 
 
 def plain_layout(
@@ -69,6 +78,8 @@ def plain_layout(
     truths: Sequence[str | Path],
     axes: str | None = None,
     channels: Sequence[int] | None = None,
+    *,
+    allow_missing_chunks: bool = False,
 ) -> LabelledStacks:
     """Pair images with their truths by their order.
 
@@ -80,6 +91,8 @@ def plain_layout(
         it may hold instance numbers.
     axes, channels
         How to read the images (see ``read_volume``).
+    allow_missing_chunks : bool
+        Take chunks that a zarr lacks for empty ones.
 
     Returns
     -------
@@ -115,7 +128,7 @@ def plain_layout(
         )
     _check_names(found, true)
     kept = tuple(channels) if channels is not None else None
-    return _checked(LabelledStacks(found, true, axes, kept, synthetic=[]))
+    return _checked(LabelledStacks(found, true, axes, kept, synthetic=[], allow_missing_chunks=allow_missing_chunks))
 
 
 def authors_layout(folder: str | Path) -> LabelledStacks:

@@ -45,6 +45,7 @@ def train_two_stage(
     axes: str | None = None,
     channels: Sequence[int] | None = None,
     voxel_size_um: tuple[float, float, float] | None = None,
+    allow_missing_chunks: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = True,
@@ -66,7 +67,7 @@ def train_two_stage(
         Of the U-Net; ``presets.with_method(config, "two-stage")`` if not given, or its own where it is resumed.
     cyclegan_run : str or Path, optional
         Run folder of a CycleGAN trained on such stacks, which is then not trained again.
-    axes, channels, voxel_size_um, overwrite, resume, progress, command
+    axes, channels, voxel_size_um, allow_missing_chunks, overwrite, resume, progress, command
         As ``train`` takes them.
 
     Returns
@@ -81,7 +82,8 @@ def train_two_stage(
     """
     output = Path(output)
     config = config or presets.for_this_machine()
-    reading = {"axes": axes, "channels": channels, "voxel_size_um": voxel_size_um}
+    opening = {"allow_missing_chunks": allow_missing_chunks}
+    reading = {"axes": axes, "channels": channels, "voxel_size_um": voxel_size_um, **opening}
     how = {"progress": progress, "command": command}
     second_resumes = resume and (output / "config.json").is_file()
     if not second_resumes:
@@ -104,10 +106,10 @@ def train_two_stage(
     def gather() -> Material:
         folder = next(place for place in (output, *output.absolute().parents) if place.is_dir())
         stacks = Stacks(images, **reading, scratch_folder=folder)
-        given = Stacks(masks, scratch_folder=folder) if masks is not None else None
+        given = Stacks(masks, scratch_folder=folder, **opening) if masks is not None else None
         network = {"name": f"{first.name}/mask_to_image.keras", "sha256": None}
         inputs = [*map(input_entry, [*stacks.given, *(given.given if given is not None else [])]), network]
-        return Material(inputs, lambda settled: prepare_generated(stacks, given, first, settled, folder))
+        return Material(inputs, lambda settled: prepare_generated(stacks, given, first, settled, folder), stacks.grids)
 
     return train_on(gather, segmenter, output, overwrite=overwrite or resume, resume=second_resumes, **how)
 

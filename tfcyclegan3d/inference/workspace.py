@@ -6,6 +6,7 @@ whatever, goes on behind the last one noted.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterable
@@ -152,6 +153,11 @@ class Workspace:
         if kind not in self._levels:
             self._levels[kind] = open_to_write(self.folder / f"{kind}.zarr")
         return self._levels[kind]
+
+    def abandon(self) -> None:
+        """Let nobody go on with the job: who makes blocks of it stops behind the one in hand."""
+        with contextlib.suppress(OSError):
+            (self.folder / "job.json").unlink()
 
     def conclude(self, shares: list[float]) -> None:
         """Note that the job's files are where they belong, and remove all but that."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import tifffile
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.placing import in_place
 
 # By the Software tag, reading knows a stack of one slice from a 2D image, which the two descriptions cannot tell apart.
 SOFTWARE = "tfcyclegan3d"
@@ -118,18 +117,8 @@ def _write(
         arguments = _ome(n_bytes, voxel_size_um)
     if not isinstance(data, np.ndarray):
         arguments |= {"shape": shape, "dtype": dtype}
-    scratch = None
-    try:
-        scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
-        tifffile.imwrite(
-            scratch / path.name, data, photometric="minisblack", compression="zlib", software=SOFTWARE, **arguments
-        )
-        (scratch / path.name).replace(path)
-    except OSError as error:
-        raise errors.OutputError(path, error.strerror or error) from error
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+    with in_place(path) as made:
+        tifffile.imwrite(made, data, photometric="minisblack", compression="zlib", software=SOFTWARE, **arguments)
 
 
 def storable(array: np.ndarray, name: str | Path) -> np.ndarray:

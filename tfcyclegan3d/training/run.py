@@ -33,6 +33,7 @@ from tfcyclegan3d.training.run_folder import RunFolder, fingerprint, machine
 from tfcyclegan3d.training.supervised_trainer import SupervisedTrainer
 from tfcyclegan3d.training.trainer import Trainer
 from tfcyclegan3d.version import __version__
+from tfcyclegan3d.volumes import Grid
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +53,13 @@ class Material:
         Name and sha256 of each stack, as the manifest has them.
     prepare : callable
         From a configuration to what a trainer takes.
+    grids : sequence of Grid
+        Of the stacks that are images, as the manifest has them, too.
     """
 
     inputs: list[dict[str, Any]]
     prepare: Callable[[Config], Prepared | PreparedPairs]
+    grids: Sequence[Grid]
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def train(
     axes: str | None = None,
     channels: Sequence[int] | None = None,
     voxel_size_um: tuple[float, float, float] | None = None,
+    allow_missing_chunks: bool = False,
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = True,
@@ -128,6 +133,8 @@ def train(
         ``presets.with_method``); no other method takes them.
     axes, channels, voxel_size_um
         How to read image files (see ``read_volume``); not used for masks.
+    allow_missing_chunks : bool
+        Take chunks that a zarr lacks for empty ones, of masks, too.
     overwrite : bool
         Replace a run that is there.
     resume : bool
@@ -155,15 +162,18 @@ def train(
     _check_method(config or _recorded_config(output), masks, truth)
     # On the disk of the run: a system's folder for temporary files may be a disk in memory.
     scratch_folder = next(place for place in (output, *output.absolute().parents) if place.is_dir())
-    reading = {"axes": axes, "channels": channels, "voxel_size_um": voxel_size_um, "scratch_folder": scratch_folder}
+    opening = {"scratch_folder": scratch_folder, "allow_missing_chunks": allow_missing_chunks}
+    reading = {"axes": axes, "channels": channels, "voxel_size_um": voxel_size_um, **opening}
 
     def gather() -> Material:
         image_stacks = Stacks(images, **reading)
         given = masks if masks is not None else truth
-        others = Stacks(given, scratch_folder=scratch_folder) if given is not None else None
+        others = Stacks(given, **opening) if given is not None else None
         inputs = [input_entry(stack) for stack in [*image_stacks.given, *(others.given if others is not None else [])]]
         preparing = prepare if truth is None else prepare_pairs
-        return Material(inputs, lambda settled: preparing(image_stacks, others, settled, scratch_folder))
+        return Material(
+            inputs, lambda settled: preparing(image_stacks, others, settled, scratch_folder), image_stacks.grids
+        )
 
     return train_on(gather, config, output, overwrite=overwrite, resume=resume, progress=progress, command=command)
 
@@ -198,7 +208,7 @@ def train_on(
     if distribution.is_chief:
         RunFolder.check(output, overwrite=overwrite, resume=resume)
     material = gather()
-    inputs = material.inputs
+    inputs, grids = material.inputs, material.grids
     recorded = RunFolder.recorded(output) if resume else None
     if recorded is not None:
         _check_same_inputs(output, recorded[0], inputs)
@@ -221,7 +231,7 @@ def train_on(
     if resume:
         restored(trainer, run, course)
     preparation = time.monotonic() - begun + (RunFolder.recorded_preparation(output) if resume else 0.0)
-    manifest = _manifest(prepared, trainer, inputs, command)
+    manifest = _manifest(prepared, trainer, inputs, command) | described_grids(grids)
     if distribution.is_chief:
         run.save_config(prepared.config) if resume else run.create(prepared.config)
         run.write_manifest(manifest | _running(preparation))
@@ -265,6 +275,19 @@ def input_entry(stack: Stack) -> dict[str, Any]:
     if isinstance(stack, str | Path):
         return {"name": Path(stack).name, "sha256": fingerprint(Path(stack))}
     return {"name": getattr(stack, "name", "array"), "sha256": None}
+
+
+def described_grids(grids: Sequence[Grid]) -> dict[str, Any]:
+    """Return what the manifest says of the images' grids: each, and the voxel size where all have the same."""
+    each = [
+        {"name": grid.name, "shape": list(grid.shape), "voxel_size_um": grid.voxel_size_um and [*grid.voxel_size_um]}
+        for grid in grids
+    ]
+    first = each[0]["voxel_size_um"] if each else None
+    alike = first is not None and all(
+        one["voxel_size_um"] is not None and np.allclose(one["voxel_size_um"], first, rtol=1e-3) for one in each
+    )
+    return {"voxel_size_um": first if alike else None, "grids": each}
 
 
 def _check_same_inputs(output: Path, recorded: Sequence[dict[str, Any]], inputs: Sequence[dict[str, Any]]) -> None:

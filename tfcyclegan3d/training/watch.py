@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfcyclegan3d.config_sections import MonitorsConfig
+from tfcyclegan3d.config_monitors import MonitorsConfig
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.probes import Observation
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tfcyclegan3d import errors
+from tfcyclegan3d.placing import in_place
 from tfcyclegan3d.zarrs.pyramid import build_pyramid
 from tfcyclegan3d.zarrs.writing import create_zarr, write_array
 
@@ -40,25 +38,13 @@ def save_zarr(
     OutputError
         If it cannot be written. Nothing is left behind.
     """
-    path = Path(path)
-    scratch = None
-    try:
-        scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
-        made = scratch / path.name
+    with in_place(path) as made:
         ranges = [_display_range(array[..., channel]) for channel in range(array.shape[-1])]
         level = create_zarr(
             made, array.shape, array.dtype, voxel_size_um=voxel_size_um, colours=colours, display_ranges=ranges
         )
         write_array(level, array)
         build_pyramid(made, _method(array))
-        if path.exists():
-            path.rename(scratch / "replaced")
-        made.rename(path)
-    except OSError as error:
-        raise errors.OutputError(path, error.strerror or error) from error
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _method(array: np.ndarray) -> str:
