@@ -14,6 +14,7 @@ from tfcyclegan3d.version import __version__
 if TYPE_CHECKING:
     from tfcyclegan3d import presets
     from tfcyclegan3d.config import Config
+    from tfcyclegan3d.evaluation.objects import evaluate_objects
     from tfcyclegan3d.evaluation.overlap import evaluate
     from tfcyclegan3d.experiments.two_stage import train_two_stage
     from tfcyclegan3d.exporting.export import export_model
@@ -48,6 +49,7 @@ _HOMES = {
     "SyntheticMasks": "synthesis.masks",
     "Volume": "volumes",
     "evaluate": "evaluation.overlap",
+    "evaluate_objects": "evaluation.objects",
     "export_model": "exporting.export",
     "fit_prior": "synthesis.fitting",
     "load_microscope": "synthesis.microscope_file",
@@ -81,6 +83,7 @@ __all__ = [
     "Volume",
     "__version__",
     "evaluate",
+    "evaluate_objects",
     "export_model",
     "fit_prior",
     "load_microscope",
