@@ -61,6 +61,8 @@ class Wanted:
         The model's own if None.
     probabilities : bool
         Keep them, too.
+    centres : bool
+        Let the workspace hold the centres of objects while there is one.
     suffix : {".tif", ".zarr"}
         Of the outputs.
     tile : (int, int, int) or None
@@ -75,6 +77,7 @@ class Wanted:
 
     threshold: float | None = None
     probabilities: bool = False
+    centres: bool = False
     suffix: str = ".tif"
     tile: Shape | None = None
     check_seams: bool = False
@@ -152,6 +155,7 @@ def job_of(path: Path, model: SegmentationModel, model_path: Path, wanted: Wante
         name=stack_name(path),
         threshold=threshold,
         probabilities=wanted.probabilities,
+        centres=wanted.centres,
         tile=wanted.tile,
     )
 
