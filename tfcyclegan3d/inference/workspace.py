@@ -28,7 +28,7 @@ from tfcyclegan3d.zarrs.writing import create_zarr, open_to_write, write_box
 if TYPE_CHECKING:
     from tfcyclegan3d.inference.predictor import SegmentationModel
 
-MASK, PROBABILITY = "mask", "probability"
+MASK, PROBABILITY, OBJECTS = "mask", "probability", "objects"
 SHARES = "shares.json"
 # Bytes of all chunks along Y and X of one layer of chunks, which a TIFF file is written from.
 LAYER_BYTES = 2**27
@@ -58,6 +58,9 @@ class Job:
         Whether these are kept, too.
     tile : tuple of int, optional
         What no tile exceeds.
+    objects : dict, optional
+        Number the objects, too, with these diameters by class, as ``--object-diameter`` takes them; the model's or
+        estimated ones for the others.
     """
 
     model: str
@@ -69,6 +72,7 @@ class Job:
     threshold: float
     probabilities: bool = False
     tile: tuple[int, int, int] | None = None
+    objects: dict[str, Any] | None = None
 
     def open(self, scratch_folder: Path) -> Source:
         """Open the stack."""
