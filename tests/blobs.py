@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 
 def ellipsoid(
@@ -26,3 +27,11 @@ def balls(shape: Sequence[int], centres: Sequence[Sequence[float]], radius: floa
     grids = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
     distances = np.linalg.norm(grids[..., np.newaxis, :] - np.asarray(centres, float), axis=-1)
     return np.where(distances.min(axis=-1) <= radius, distances.argmin(axis=-1) + 1, 0).astype(np.int32)
+
+
+def needs_pyarrow() -> None:
+    """Skip a test where pyarrow is not installed, or was built for another NumPy."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        pytest.skip(f"pyarrow: {error}")
