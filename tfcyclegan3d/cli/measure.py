@@ -164,6 +164,7 @@ def _measured(
     on_progress: Callable[[int, int, str], None],
 ) -> Analysis:
     """Measure one stack and write its files into a folder."""
+    from tfcyclegan3d import errors
     from tfcyclegan3d.objects.analysis import analyse, check_pair, save
     from tfcyclegan3d.objects.measurements import class_names
     from tfcyclegan3d.sources import open_source
@@ -176,6 +177,8 @@ def _measured(
         image = open_source(image_path, options.image_axes or options.axes, None, options.voxel_size, **reading)
     size = labels.grid.voxel_size_um or (image.grid.voxel_size_um if image is not None else None)
     max_distance = _max_distance(options.max_distance, size)
+    if max_distance is not None and len(classes) == 1:
+        raise errors.OptionError("--max-distance", options.max_distance, f"{name} has one class, so nothing to pair")
     labels.grid = labels.grid._replace(voxel_size_um=size)
     if options.prediction:
         labels = _number(options, labels, classes, folder, folder / f"{name}_objects.tif", on_progress)

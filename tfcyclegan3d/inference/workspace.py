@@ -28,7 +28,7 @@ from tfcyclegan3d.zarrs.writing import create_zarr, open_to_write, write_box
 if TYPE_CHECKING:
     from tfcyclegan3d.inference.predictor import SegmentationModel
 
-MASK, PROBABILITY, CENTRES = "mask", "probability", "centres"
+MASK, PROBABILITY, CENTRES, OBJECTS = "mask", "probability", "centres", "objects"
 SHARES = "shares.json"
 # Bytes of all chunks along Y and X of one layer of chunks, which a TIFF file is written from.
 LAYER_BYTES = 2**27
@@ -61,6 +61,9 @@ class Job:
         no output.
     tile : tuple of int, optional
         What no tile exceeds.
+    objects : dict, optional
+        Number the objects, too, with these diameters by class, as ``--object-diameter`` takes them; the model's or
+        estimated ones for the others.
     """
 
     model: str
@@ -73,6 +76,7 @@ class Job:
     probabilities: bool = False
     centres: bool = False
     tile: tuple[int, int, int] | None = None
+    objects: dict[str, Any] | None = None
 
     def open(self, scratch_folder: Path) -> Source:
         """Open the stack."""

@@ -80,9 +80,11 @@ def _boxes(numbers: np.ndarray) -> Iterator[tuple[int, Box]]:
         return
     known = None
     if highest > MOST_LISTED:
+        shape = numbers.shape
         known, numbers = np.unique(numbers, return_inverse=True)
         known, numbers = (known, numbers + 1) if known[0] else (known[1:], numbers)
-    listed = ndimage.find_objects(np.ascontiguousarray(numbers.reshape(numbers.shape), dtype=np.int32))
+        numbers = numbers.reshape(shape)
+    listed = ndimage.find_objects(np.ascontiguousarray(numbers, dtype=np.int32))
     for index, box in enumerate(listed):
         if box is not None:
             yield int(known[index]) if known is not None else index + 1, box

@@ -18,7 +18,7 @@ from tfcyclegan3d.sources import Source
 BLUE, VERMILION = "#0072B2", "#D55E00"
 N_SECTORS = 24
 # Of the picture's width: arrows shorter than this on the whole are lengthened, all alike.
-SHORTEST = 0.03
+SHORTEST = 0.015
 # Voxels along a side of a projection that is drawn.
 MOST_DRAWN = 2000
 
@@ -124,7 +124,12 @@ def _rose(axis: PolarAxes, azimuths: np.ndarray, summary: Polarity, title: str) 
     most = max(1, int(counts.max(initial=0)))
     marks = sorted({most} | ({round(most / 4)} if most >= 4 else set()))
     axis.set_ylim(0, 1.08 * np.sqrt(most))
-    axis.set_yticks(np.sqrt(marks), [str(mark) for mark in marks], fontsize=8)
+    axis.set_yticks(
+        np.sqrt(marks),
+        [str(mark) for mark in marks],
+        fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+    )
     axis.set_xticks(np.radians([0, 90, 180, 270]), ["0° (x)", "90° (y)", "180°", "-90°"])
     if summary.n:
         radius = summary.resultant_length * np.sqrt(most)

@@ -123,6 +123,7 @@ def numbered(
     *,
     threshold: float = 0.5,
     minimum_share: float = MINIMUM_SHARE,
+    spacing: Sequence[float] | None = None,
     on_block: OnBlock | None = None,
 ) -> Iterator[Numbered]:
     """Give numbers to the objects of a stack, and give what is to be saved of them while the block lasts.
@@ -141,6 +142,8 @@ def numbered(
         Probability above which a voxel is foreground.
     minimum_share : float
         As `label_objects` takes it.
+    spacing : (z, y, x), optional
+        Sides of a voxel relative to X; the stack's if not given.
     on_block : callable, optional
         Called with (blocks done, blocks in all).
 
@@ -152,7 +155,7 @@ def numbered(
         Where a part of the stack cannot be read.
     """
     grid = source.grid
-    spacing = aspect(grid.voxel_size_um)
+    spacing = tuple(spacing or aspect(grid.voxel_size_um))
     found = {name: diameters.get(name) or _estimated(source, k, threshold, spacing) for k, name in enumerate(classes)}
     depth = _depth(grid, len(classes))
     multiple = (depth, CHUNK, CHUNK)
