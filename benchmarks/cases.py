@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import tfcyclegan3d as tc
+from tfcyclegan3d.evaluation.objects import labels_of
 from tfcyclegan3d.synthesis.microscope import CLEAN, HARD, Microscope
 
 SHAPE = (56, 256, 256)
@@ -35,6 +36,8 @@ class Case:
         Of those scored, ZYXC bool; used for nothing but scores, and for the ceiling.
     trained_truths : list of ndarray
         Of those trained on, for the ceiling alone.
+    objects : list of ndarray
+        Of those scored, ZYXC int: the number of the object at each voxel.
     diameters : dict or None
         What the training is told of the objects.
     """
@@ -43,6 +46,7 @@ class Case:
     scored: list[tc.Volume]
     truths: list[np.ndarray]
     trained_truths: list[np.ndarray]
+    objects: list[np.ndarray]
     diameters: dict[str, float] | None
 
 
@@ -55,11 +59,13 @@ def case_of(name: str, seed: int, data: Path | None, n_held_out: int = 1) -> Cas
         ]
         volumes = [tc.Volume(stack.image.array, None, f"simulated_{i}") for i, stack in enumerate(stacks)]
         truths = [stack.truth.array > 0 for stack in stacks]
-        return Case(volumes[:N_TRAINED], volumes[N_TRAINED:], truths[N_TRAINED:], truths[:N_TRAINED], None)
+        objects = [stack.truth.objects for stack in stacks[N_TRAINED:]]
+        return Case(volumes[:N_TRAINED], volumes[N_TRAINED:], truths[N_TRAINED:], truths[:N_TRAINED], objects, None)
     image, truth, diameter, voxel_size_um = REAL[name]
     volume = tc.read_volume(data / image, voxel_size_um=voxel_size_um)
-    truths = [tc.read_volume(data / truth).array > 0]
-    return Case([volume], [volume], truths, truths, {"nuclei": diameter})
+    numbers = labels_of(tc.read_volume(data / truth), "truth")
+    truths = [numbers > 0]
+    return Case([volume], [volume], truths, truths, [numbers], {"nuclei": diameter})
 
 
 def names_of(data: Path | None) -> list[str]:

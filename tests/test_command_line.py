@@ -26,7 +26,7 @@ from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.thresholding import otsu_mask
 from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
-COMMANDS = ("info", "synthesize", "simulate", "train", "predict", "export", "evaluate", "crossval")
+COMMANDS = ("info", "synthesize", "simulate", "train", "predict", "export", "evaluate", "measure", "crossval")
 SCRIPTS = Path(sys.executable).parent
 VOXEL_SIZE = (0.5, 0.25, 0.25)
 # Small networks, and of the training only the start, which compiles in a second or two.

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from tfcyclegan3d.cli import main as command_line
+from tfcyclegan3d.evaluation.objects import evaluate_objects, mean_objects
 from tfcyclegan3d.evaluation.overlap import evaluate
 
 
@@ -203,3 +204,58 @@ def test_an_image_in_place_of_a_mask_is_scored_with_a_warning_that_names_it(fold
         caplog.clear()
     assert run("--prediction", "t.tif", "--truth", "t.tif") == 0
     assert not caplog.records
+
+
+def write_labels(path, labels: np.ndarray) -> np.ndarray:
+    """Write labels ZYX and return them."""
+    path.parent.mkdir(exist_ok=True)
+    tifffile.imwrite(path, labels.astype(np.uint16), imagej=True, metadata={"axes": "ZYX"})
+    return labels
+
+
+def test_objects_are_scored_beside_voxels_with_means_over_stacks(folder, capsys):
+    pairs = []
+    for k in range(2):
+        true = np.zeros((2, 8, 8), int)
+        true[:, :3, :3], true[:, 5:, 5:], true[:, :3, 5:] = 1, 2, 3
+        predicted = np.where(true == k + 1, 0, true)
+        write_labels(folder / "out" / f"s{k}_objects.tif", predicted)
+        write(folder / "out" / f"s{k}_mask.tif", masks(k, 1))
+        write_labels(folder / "sim" / f"objects_00{k}.tif", true)
+        write(folder / "sim" / f"truth_00{k}.tif", masks(k, 1))
+        pairs.append((predicted, true))
+    assert run("--prediction", "out", "--truth", "sim", "--objects", "--json", "s.json") == 0
+    content = json.loads((folder / "s.json").read_text())
+    assert [stack["prediction"] for stack in content["stacks"]] == ["s0_objects.tif", "s1_objects.tif"]
+    assert [stack["truth"] for stack in content["stacks"]] == ["objects_000.tif", "objects_001.tif"]
+    expected = [evaluate_objects(*pair)["nuclei"] for pair in pairs]
+    for stack, one in zip(content["stacks"], expected, strict=True):
+        assert stack["classes"]["nuclei"]["objects"] == one.to_dict()
+    assert content["classes"]["nuclei"]["objects"] == mean_objects(expected).to_dict()
+    assert content["classes"]["nuclei"]["objects"]["iou_0.5"]["f1"] == pytest.approx(0.8)
+    assert content["classes"]["nuclei"]["dice"] == pytest.approx(0.8)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-2].split() == (
+        ["mean", "of", "2", "nuclei", "2", "3", "0.8000", "0.8000", "0.6667", "0.6667", "0.8000", "0", "0"]
+    )
+    assert "mask" not in printed.err
+
+
+def test_the_objects_of_masks_are_their_connected_parts_which_is_said(folder, caplog):
+    mask = np.zeros((2, 8, 8, 1), bool)
+    mask[:, :3, :3] = mask[:, 5:, 5:] = True
+    write(folder / "out" / "s_mask.tif", mask)
+    write(folder / "sim" / "truth_000.tif", mask)
+    assert run("--prediction", "out", "--truth", "sim", "--objects", "--json", "s.json") == 0
+    objects = json.loads((folder / "s.json").read_text())["classes"]["nuclei"]["objects"]
+    assert (objects["n_predicted"], objects["n_true"], objects["iou_0.75"]["f1"]) == (2, 2, 1)
+    parts = "holds a mask and no instance numbers; its connected parts were taken for objects"
+    assert caplog.messages == [f"out/s_mask.tif: {parts}", f"sim/truth_000.tif: {parts}"]
+
+
+def test_probabilities_are_no_objects(folder, capsys):
+    tifffile.imwrite(folder / "p.tif", np.random.default_rng(1).random((2, 8, 8)).astype(np.float32))
+    write_labels(folder / "t.tif", np.ones((2, 8, 8), int))
+    assert run("--prediction", "p.tif", "--truth", "t.tif", "--axes", "ZYX", "--objects", "--json", "s.json") == 2
+    assert "whole numbers" in capsys.readouterr().err
+    assert not (folder / "s.json").exists()

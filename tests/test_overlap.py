@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.evaluation.classes import default_class_names
 from tfcyclegan3d.evaluation.overlap import (
     Overlap,
-    default_class_names,
     evaluate,
     mean_overlap,
     overlap,

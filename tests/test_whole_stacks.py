@@ -412,3 +412,44 @@ def test_the_python_interface_does_the_same(here, volume, model):
     loaded = tc.load_model("run")
     np.testing.assert_array_equal(loaded.predict(volume).array, model.predict(volume).array)
     assert json.loads((here / "run" / "config.json").read_text())["inference"]["statistics"] == "stack"
+
+
+# ---- objects
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_objects_are_those_of_the_mask_in_memory(here, suffix, capsys):
+    wanted = ("--objects", "--object-diameter", "golgi=6,nuclei=2um", "--format", suffix, "--tile", "20,52,52")
+    assert predict("--images", "cells.tif", "-o", "masks", "--quiet", *wanted) == 0
+    mask, objects = (read_volume(f"masks/cells_{kind}.{suffix}") for kind in ("mask", "objects"))
+    for k, diameter in enumerate((6, 10)):
+        expected = tc.label_objects(mask.array[..., k], diameter=diameter, spacing=(2.5, 1, 1))
+        np.testing.assert_array_equal(objects.array[..., k], expected)
+    assert objects.array.max() > 3
+    assert objects.voxel_size_um == pytest.approx((0.5, 0.2, 0.2))
+    counts = objects.array.max(axis=(0, 1, 2))
+    assert f"; objects: {counts[0]} golgi, {counts[1]} nuclei" in capsys.readouterr().out
+    assert not list((here / "masks").glob(".unfinished*"))
+
+
+def test_the_runs_prior_tells_the_diameters():
+    from tfcyclegan3d.inference.objects import diameters_of
+    from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI
+    from tfcyclegan3d.volumes import Grid
+
+    grid = Grid(SHAPE, 2, (0.5, 0.2, 0.2), "cells")
+    in_voxels = CONFIG.replace({"synthesis.prior": NUCLEI_AND_GOLGI.to_dict()})
+    assert diameters_of(in_voxels, grid, {}) == ({"golgi": 14.0, "nuclei": 21.0}, (1.0, 1.0, 1.0))
+    prior = tc.prior_for({"golgi": 3.0, "nuclei": 6.0}, 0.1, unit="um")
+    in_um = CONFIG.replace({"synthesis.prior": prior.to_dict()})
+    found, spacing = diameters_of(in_um, grid, {"golgi": "2um"})
+    assert found == pytest.approx({"golgi": 10.0, "nuclei": 30.0})
+    assert spacing == pytest.approx((2.5, 1.0, 1.0))
+
+
+def test_diameters_of_objects_that_nobody_numbers_and_of_unknown_classes_are_refused(here, capsys):
+    assert predict("--images", "cells.tif", "-o", "masks", "--object-diameter", "golgi=6") == 2
+    assert "add --objects" in capsys.readouterr().err
+    assert predict("--images", "cells.tif", "-o", "masks", "--objects", "--object-diameter", "er=6") == 2
+    assert "the classes are golgi, nuclei" in capsys.readouterr().err
+    assert not (here / "masks").exists()

@@ -14,10 +14,15 @@ from tfcyclegan3d.version import __version__
 if TYPE_CHECKING:
     from tfcyclegan3d import presets
     from tfcyclegan3d.config import Config
+    from tfcyclegan3d.evaluation.objects import evaluate_objects
     from tfcyclegan3d.evaluation.overlap import evaluate
     from tfcyclegan3d.experiments.two_stage import train_two_stage
     from tfcyclegan3d.exporting.export import export_model
     from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
+    from tfcyclegan3d.objects.analysis import Analysis, analyse
+    from tfcyclegan3d.objects.instances import label_objects, voronoi_otsu
+    from tfcyclegan3d.objects.measurements import measure_objects
+    from tfcyclegan3d.objects.pairing import Polarity, pair_objects, polarity
     from tfcyclegan3d.synthesis.diameters import prior_for
     from tfcyclegan3d.synthesis.fitting import PriorFit, fit_prior
     from tfcyclegan3d.synthesis.masks import SyntheticMasks, synthesize_masks
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 kernels.choose()
 
 _HOMES = {
+    "Analysis": "objects.analysis",
     "Camera": "synthesis.simulation",
     "Config": "config",
     "Microscope": "synthesis.microscope",
@@ -41,19 +47,26 @@ _HOMES = {
     "NUCLEI_AND_GOLGI": "synthesis.prior",
     "ObjectPrior": "synthesis.object_prior",
     "Prior": "synthesis.prior",
+    "Polarity": "objects.pairing",
     "PriorFit": "synthesis.fitting",
     "Run": "training.run",
     "SegmentationModel": "inference.predictor",
     "SimulatedStack": "synthesis.simulation",
     "SyntheticMasks": "synthesis.masks",
     "Volume": "volumes",
+    "analyse": "objects.analysis",
     "evaluate": "evaluation.overlap",
+    "evaluate_objects": "evaluation.objects",
     "export_model": "exporting.export",
     "fit_prior": "synthesis.fitting",
+    "label_objects": "objects.instances",
     "load_microscope": "synthesis.microscope_file",
     "load_model": "inference.predictor",
     "load_prior": "synthesis.prior_file",
+    "measure_objects": "objects.measurements",
     "otsu_mask": "thresholding",
+    "pair_objects": "objects.pairing",
+    "polarity": "objects.pairing",
     "prior_for": "synthesis.diameters",
     "read_volume": "volumes",
     "save_microscope": "synthesis.microscope_file",
@@ -62,16 +75,19 @@ _HOMES = {
     "synthesize_masks": "synthesis.masks",
     "train": "training.run",
     "train_two_stage": "experiments.two_stage",
+    "voronoi_otsu": "objects.instances",
     "write_volume": "volumes",
 }
 
 __all__ = [
     "NUCLEI",
     "NUCLEI_AND_GOLGI",
+    "Analysis",
     "Camera",
     "Config",
     "Microscope",
     "ObjectPrior",
+    "Polarity",
     "Prior",
     "PriorFit",
     "Run",
@@ -80,13 +96,19 @@ __all__ = [
     "SyntheticMasks",
     "Volume",
     "__version__",
+    "analyse",
     "evaluate",
+    "evaluate_objects",
     "export_model",
     "fit_prior",
+    "label_objects",
     "load_microscope",
     "load_model",
     "load_prior",
+    "measure_objects",
     "otsu_mask",
+    "pair_objects",
+    "polarity",
     "presets",
     "prior_for",
     "read_volume",
@@ -96,6 +118,7 @@ __all__ = [
     "synthesize_masks",
     "train",
     "train_two_stage",
+    "voronoi_otsu",
     "write_volume",
 ]
 

@@ -55,6 +55,17 @@ class Config:
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.seed >= 0, "seed", self.seed, "give 0 or more")
+        require(
+            not self.synthesis.centres or self.method == "cyclegan",
+            "synthesis.centres",
+            self.synthesis.centres,
+            f"leave it out: {self.method} learns masks alone",
+        )
+
+    @property
+    def n_mask_channels(self) -> int:
+        """How many channels masks have in the training: the classes', then, where wanted, those of their centres."""
+        return len(self.classes) * (2 if self.synthesis.centres else 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists, strings and numbers."""

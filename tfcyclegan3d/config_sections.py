@@ -75,6 +75,9 @@ class SynthesisConfig:
         Mask volumes drawn.
     maximum_shape : (int, int, int), optional
         Masks are drawn in the shape of the user's stacks, but no larger than this, in the voxels the networks see.
+    centres : bool
+        Beside each class's mask, the networks learn how far inside its object a voxel lies, which tells objects that
+        touch apart.
     """
 
     prior: dict | None = None
@@ -82,6 +85,7 @@ class SynthesisConfig:
     fill_from_stack: bool = False
     n_masks: int = 3
     maximum_shape: Triple | None = None
+    centres: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -85,17 +85,29 @@ def soft_dice_loss(target, output, class_weights: Sequence[float] | None = None,
     return 1.0 - ops.mean(score)
 
 
-def segmentation_loss(target, logits, output, foreground_weights):
+def segmentation_loss(target, logits, output, foreground_weights, n_classes: int | None = None):
     """``balanced_cross_entropy(target, logits) + soft_dice_loss(target, output)``.
 
     Logits take part because a tanh which has saturated at "all background" has no gradient left to come back with.
+    Channels beyond the first ``n_classes`` hold centres, which are shares and not masks: their cross-entropy with every
+    voxel weighing alike is added, which is least where the probability is the share. A Dice loss is least where it is
+    0 or 1.
     """
+    if n_classes is not None and n_classes < target.shape[-1]:
+        of_masks = segmentation_loss(
+            target[..., :n_classes], logits[..., :n_classes], output[..., :n_classes], foreground_weights
+        )
+        alike = [1.0] * (target.shape[-1] - n_classes)
+        return of_masks + balanced_cross_entropy(target[..., n_classes:], logits[..., n_classes:], alike)
     return balanced_cross_entropy(target, logits, foreground_weights) + soft_dice_loss(target, output)
 
 
 def paired_loss(mask, mask_logits, mask_output, image, image_output, foreground_weights):
-    """``segmentation_loss`` of the mask plus ``mean |image - image_output|``: both directions on pairs."""
-    of_mask = segmentation_loss(mask, mask_logits, mask_output, foreground_weights)
+    """``segmentation_loss`` of the mask plus ``mean |image - image_output|``: both directions on pairs.
+
+    Images have one channel a class.
+    """
+    of_mask = segmentation_loss(mask, mask_logits, mask_output, foreground_weights, image.shape[-1])
     return of_mask + ops.mean(ops.abs(image - image_output))
 
 

@@ -34,6 +34,8 @@ class PatchSource(Protocol):
     n_arrays: int
     patch_shape: Triple
     n_channels: int
+    n_mask_channels: int
+    """Of the second array, where there are two."""
 
     def draw(self, index: int) -> tuple[np.ndarray, ...]:
         """Return the ``n_arrays`` aligned patches of an index, each ZYXC float32 in [-1, 1]."""
@@ -102,7 +104,7 @@ class VolumePatches:
         self._seed = tuple(seed)
         self._augmented = augmented
         self.patch_shape = tuple(patch_shape)
-        self.n_channels = self._volumes[0].shape[-1]
+        self.n_channels = self.n_mask_channels = self._volumes[0].shape[-1]
 
     def draw(self, index: int) -> tuple[np.ndarray]:
         """Return the patch of an index."""
@@ -165,6 +167,7 @@ class RenderedPatches:
         self._rendered: tuple[int, np.ndarray, np.ndarray] | None = None
         self.patch_shape = tuple(patch_shape)
         self.n_channels = self._objects[0].numbers.shape[-1]
+        self.n_mask_channels = self._objects[0].shown.shape[-1]
 
     def draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return (image, mask) of an index."""
@@ -181,7 +184,7 @@ class RenderedPatches:
                 drawn = self._objects[rng.integers(len(self._objects))].padded(self.patch_shape)
                 image = render(drawn.numbers, self._microscope, rng, drawn.coverage)
                 image = preprocessing.stretch(image, preprocessing.stretch_bounds(image, self._percentiles))
-                self._rendered = rendering, image, mask_range(drawn.coverage)
+                self._rendered = rendering, image, mask_range(drawn.shown)
             return self._rendered[1:]
 
     def _render_patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +200,7 @@ class RenderedPatches:
         augmentation = Augmentation.drawn(rng, self.patch_shape)
         return (
             augmentation.apply(preprocessing.stretch(image, bounds)),
-            augmentation.apply(mask_range(drawn.coverage[place])),
+            augmentation.apply(mask_range(drawn.shown[place])),
         )
 
 
@@ -237,7 +240,7 @@ class PairedPatches:
         self._seed = tuple(seed)
         self._rotation, self._rotation_share = rotation, rotation_share
         self.patch_shape = tuple(patch_shape)
-        self.n_channels = images[0].shape[-1]
+        self.n_channels, self.n_mask_channels = images[0].shape[-1], masks[0].shape[-1]
 
     def draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return (image, mask) of an index."""
@@ -276,14 +279,14 @@ def dataset(source: PatchSource, batch_size: int, first_step: int = 0, samples: 
     tf.data.Dataset
         Of tuples of ``source.n_arrays`` tensors, BZYXC float32.
     """
-    shape = (*source.patch_shape, source.n_channels)
+    channels = (source.n_channels, source.n_mask_channels)[: source.n_arrays]
 
     def draw(index: np.ndarray) -> list[np.ndarray]:
         return [np.ascontiguousarray(patch, dtype=np.float32) for patch in source.draw(int(index))]
 
     def load(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
         patches = tf.numpy_function(draw, [index], [tf.float32] * source.n_arrays, stateful=False)
-        return tuple(tf.ensure_shape(patch, shape) for patch in patches)
+        return tuple(tf.ensure_shape(one, (*source.patch_shape, n)) for one, n in zip(patches, channels, strict=True))
 
     indices = tf.data.Dataset.range(first_step * batch_size, np.iinfo(np.int64).max)
     n_drawn = batch_size

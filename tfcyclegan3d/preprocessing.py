@@ -121,10 +121,19 @@ class CoarseObjects:
         The object at each voxel, 0 for none; the highest number where several share one.
     coverage : ndarray of float32, ZYXC
         Share of each voxel that objects cover, in [0, 1]: what lets a network place a border between two voxels.
+    shown : ndarray of float32, ZYXC, optional
+        What the networks learn of them, in [0, 1]: the coverage, and in as many channels more how far inside its
+        object a voxel lies; the coverage alone if not given.
     """
 
     numbers: np.ndarray
     coverage: np.ndarray
+    shown: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        """Show the coverage where nothing more is given."""
+        if self.shown is None:
+            object.__setattr__(self, "shown", self.coverage)
 
     @classmethod
     def of(cls, numbers: np.ndarray, factors: Triple) -> CoarseObjects:
@@ -133,7 +142,7 @@ class CoarseObjects:
 
     def padded(self, minimum: Triple) -> CoarseObjects:
         """Return the objects padded as ``pad_to`` does."""
-        return CoarseObjects(pad_to(self.numbers, minimum), pad_to(self.coverage, minimum))
+        return CoarseObjects(*(pad_to(array, minimum) for array in (self.numbers, self.coverage, self.shown)))
 
 
 def downsampled_slabs(array: np.ndarray, factors: Triple) -> Iterator[np.ndarray]:

@@ -9,21 +9,26 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.cli.arguments import add_missing_chunks
 from tfcyclegan3d.cli.outputs import fresh_folder
 
 if TYPE_CHECKING:
+    from tfcyclegan3d.evaluation.objects import ObjectScores
     from tfcyclegan3d.evaluation.overlap import Overlap
+    from tfcyclegan3d.volumes import Volume
 
-SUMMARY = "score predicted masks: voxel precision, recall and Dice per class"
+SUMMARY = "score predicted masks: voxel precision, recall and Dice per class, and objects"
 EXAMPLE = "tfcyclegan3d evaluate --prediction masks/ --truth truth/ --json scores.json"
 
 logger = logging.getLogger(__name__)
 
+Score = TypeVar("Score")
+
 FIGURES = ("dice", "precision", "recall")
+OBJECT_HEADINGS = ("found", "true", "F1 @0.5", "F1 @0.75", "AP @0.5", "mean AP", "PQ @0.5", "merges", "splits")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="their truth, in the same order; of a folder with truth_* files, those alone",
     )
+    parser.add_argument(
+        "--objects",
+        action="store_true",
+        help="score objects too: of folders, NAME_objects and objects_* files are taken where there are any; the "
+        "objects of a mask of 0 and 255 are its connected parts",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the scores here too")
     parser.add_argument("--axes", help="order of the files' axes, for example ZCYX, where they do not say it")
     add_missing_chunks(parser)
@@ -56,22 +67,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Score every pair of stacks, print a table and write it as JSON where wanted."""
-    pairs = _pairs(options.prediction, options.truth)
+    pairs = _pairs(options.prediction, options.truth, options.objects)
     class_names = _class_names(options.classes)
     with _json_file(options.json, options.overwrite) as write:
         axes = options.axes, options.truth_axes or options.axes
-        scores = _score(pairs, *axes, class_names, fill=options.missing_chunks == "fill")
-        means = _means(scores)
-        write(_summary(pairs, scores, means))
+        fill = options.missing_chunks == "fill"
+        scores, objects = _score(pairs, *axes, class_names, fill=fill, with_objects=options.objects)
+        means, object_means = _means(scores), _object_means(objects)
+        write(_summary(pairs, scores, means, objects, object_means))
     print(_table(pairs, scores, means))
+    if options.objects:
+        print(f"\n{_object_table(pairs, objects, object_means)}")
     if options.json and not options.quiet:
         print(f"wrote {options.json}")
 
 
-def _pairs(predictions: Sequence[str], truths: Sequence[str]) -> list[tuple[Path, Path]]:
+def _pairs(predictions: Sequence[str], truths: Sequence[str], objects: bool) -> list[tuple[Path, Path]]:
     """Return the files to compare, in the order given; folders in name order."""
-    predicted = _stacks(predictions, lambda path: "_mask." in path.name)
-    true = _stacks(truths, lambda path: path.name.startswith("truth_"))
+    wanted = [lambda path: "_mask." in path.name], [lambda path: path.name.startswith("truth_")]
+    if objects:
+        wanted[0].insert(0, lambda path: "_objects." in path.name)
+        wanted[1].insert(0, lambda path: path.name.startswith("objects_"))
+    predicted, true = _stacks(predictions, wanted[0]), _stacks(truths, wanted[1])
     if len(predicted) != len(true):
         raise errors.OptionError(
             "--prediction and --truth",
@@ -81,17 +98,19 @@ def _pairs(predictions: Sequence[str], truths: Sequence[str]) -> list[tuple[Path
     return list(zip(predicted, true, strict=True))
 
 
-def _stacks(paths: Sequence[str], is_meant: Callable[[Path], bool]) -> list[Path]:
+def _stacks(paths: Sequence[str], meant: Sequence[Callable[[Path], bool]]) -> list[Path]:
     """Expand paths to stacks; where one leads to several, some of them meant, leave its others out.
 
-    The folders that ``predict`` and ``simulate`` write hold probabilities, images and labels beside the masks.
+    The folders that ``predict`` and ``simulate`` write hold probabilities, images and labels beside the masks. Of what
+    may be meant, the first of which there is any is.
     """
     from tfcyclegan3d.volumes import find_stacks
 
     found: list[Path] = []
     for path in paths:
         stacks = find_stacks([path])
-        found += [stack for stack in stacks if is_meant(stack)] or stacks
+        chosen = ([stack for stack in stacks if is_meant(stack)] for is_meant in meant)
+        found += next(filter(None, chosen), stacks)
     return found
 
 
@@ -113,12 +132,15 @@ def _score(
     class_names: tuple[str, ...] | None,
     *,
     fill: bool,
-) -> list[dict[str, Overlap]]:
-    """Return the scores of each class, one dictionary per pair; one pair is in memory at a time."""
+    with_objects: bool,
+) -> tuple[list[dict[str, Overlap]], list[dict[str, ObjectScores]]]:
+    """Return the scores of each class, and of its objects, one dictionary per pair; one pair is in memory at a time."""
+    from tfcyclegan3d.evaluation.objects import evaluate_objects
     from tfcyclegan3d.evaluation.overlap import evaluate, resembles_intensities
     from tfcyclegan3d.volumes import read_volume
 
     scores: list[dict[str, Overlap]] = []
+    objects: list[dict[str, ObjectScores]] = []
     for prediction, truth in pairs:
         predicted = read_volume(prediction, axes=axes, allow_missing_chunks=fill)
         true = read_volume(truth, axes=truth_axes, allow_missing_chunks=fill)
@@ -133,7 +155,19 @@ def _score(
         if scores and score.keys() != scores[0].keys():
             raise errors.ChannelError(prediction, len(score), f"but the stacks before it have {len(scores[0])}")
         scores.append(score)
-    return scores
+        if with_objects:
+            _say_masks(((prediction, predicted), (truth, true)))
+            objects.append(evaluate_objects(predicted, true, names=class_names))
+    return scores, objects
+
+
+def _say_masks(volumes: Sequence[tuple[Path, Volume]]) -> None:
+    """Say of which files objects are not numbered."""
+    from tfcyclegan3d.evaluation.objects import is_mask
+
+    for path, volume in volumes:
+        if volume.array.any() and is_mask(volume):
+            logger.warning("%s: holds a mask and no instance numbers; its connected parts were taken for objects", path)
 
 
 def _means(scores: Sequence[dict[str, Overlap]]) -> dict[str, Overlap]:
@@ -142,33 +176,77 @@ def _means(scores: Sequence[dict[str, Overlap]]) -> dict[str, Overlap]:
     return {name: mean_overlap([score[name] for score in scores]) for name in scores[0]}
 
 
+def _object_means(objects: Sequence[dict[str, ObjectScores]]) -> dict[str, ObjectScores]:
+    from tfcyclegan3d.evaluation.objects import mean_objects
+
+    return {name: mean_objects([score[name] for score in objects]) for name in (objects[0] if objects else ())}
+
+
 def _summary(
-    pairs: Sequence[tuple[Path, Path]], scores: Sequence[dict[str, Overlap]], means: dict[str, Overlap]
+    pairs: Sequence[tuple[Path, Path]],
+    scores: Sequence[dict[str, Overlap]],
+    means: dict[str, Overlap],
+    objects: Sequence[dict[str, ObjectScores]],
+    object_means: dict[str, ObjectScores],
 ) -> dict[str, object]:
     """Return what the JSON file holds: the means of each class, then the stacks."""
     stacks = [
-        {"prediction": prediction.name, "truth": truth.name, "classes": _figures(score)}
-        for (prediction, truth), score in zip(pairs, scores, strict=True)
+        {"prediction": prediction.name, "truth": truth.name, "classes": _figures(score, of_objects)}
+        for (prediction, truth), score, of_objects in zip(pairs, scores, objects or [{}] * len(pairs), strict=True)
     ]
-    return {"classes": _figures(means), "stacks": stacks}
+    return {"classes": _figures(means, object_means), "stacks": stacks}
 
 
-def _figures(score: dict[str, Overlap]) -> dict[str, dict[str, float]]:
-    return {name: {figure: getattr(overlap, figure) for figure in FIGURES} for name, overlap in score.items()}
+def _figures(score: dict[str, Overlap], objects: dict[str, ObjectScores]) -> dict[str, dict[str, object]]:
+    figures = {name: {figure: getattr(overlap, figure) for figure in FIGURES} for name, overlap in score.items()}
+    for name, of_class in objects.items():
+        figures[name]["objects"] = of_class.to_dict()
+    return figures
 
 
 def _table(pairs: Sequence[tuple[Path, Path]], scores: Sequence[dict[str, Overlap]], means: dict[str, Overlap]) -> str:
     """Return an aligned table: each stack's classes where there are several stacks, then the means."""
-    rows = [("stack", "class", "Dice", "precision", "recall")]
-    labelled = [(prediction.name, score) for (prediction, _), score in zip(pairs, scores, strict=True)]
-    for stack, score in [*labelled, (f"mean of {len(pairs)}", means)]:
-        rows += [
-            (stack, name, *(f"{getattr(overlap, figure):.4f}" for figure in FIGURES)) for name, overlap in score.items()
-        ]
+    rows = _rows(pairs, scores, means, lambda score: [f"{getattr(score, figure):.4f}" for figure in FIGURES])
+    return _aligned(("Dice", "precision", "recall"), rows)
+
+
+def _object_table(
+    pairs: Sequence[tuple[Path, Path]], scores: Sequence[dict[str, ObjectScores]], means: dict[str, ObjectScores]
+) -> str:
+    """Return the same of objects."""
+
+    def cells(score: ObjectScores) -> list[str]:
+        half, most = score.at[0.5], score.at[0.75]
+        shares = half.f1, most.f1, half.average_precision, score.mean_average_precision, half.panoptic_quality
+        counts = score.n_predicted, score.n_true, score.merges, score.splits
+        found, true, merges, splits = (f"{count:.4g}" for count in counts)
+        return [found, true, *(f"{share:.4f}" for share in shares), merges, splits]
+
+    return _aligned(OBJECT_HEADINGS, _rows(pairs, scores, means, cells))
+
+
+def _rows(
+    pairs: Sequence[tuple[Path, Path]],
+    scores: Sequence[dict[str, Score]],
+    means: dict[str, Score],
+    cells: Callable[[Score], list[str]],
+) -> list[tuple[str, ...]]:
+    """Return the rows of a table, each with its stack where there are several, its class and its cells."""
     if len(pairs) == 1:
-        rows = [row[1:] for row in (rows[0], *rows[-len(means) :])]
+        return [(name, *cells(score)) for name, score in means.items()]
+    labelled = [(prediction.name, score) for (prediction, _), score in zip(pairs, scores, strict=True)]
+    return [
+        (stack, name, *cells(of_class))
+        for stack, score in [*labelled, (f"mean of {len(pairs)}", means)]
+        for name, of_class in score.items()
+    ]
+
+
+def _aligned(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
+    """Return rows of words and figures under their headings; those of the words are added."""
+    n_words = len(rows[0]) - len(headings)
+    rows = [(*("stack", "class")[-n_words:], *headings), *rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    n_words = len(rows[0]) - len(FIGURES)
     return "\n".join(
         "  ".join(
             cell.ljust(width) if k < n_words else cell.rjust(width)

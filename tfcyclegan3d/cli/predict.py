@@ -7,7 +7,13 @@ from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 
-from tfcyclegan3d.cli.arguments import add_missing_chunks, add_output, add_reading_arguments, shape
+from tfcyclegan3d.cli.arguments import (
+    add_missing_chunks,
+    add_output,
+    add_reading_arguments,
+    object_diameters,
+    shape,
+)
 
 SUMMARY = "segment whole stacks with a trained model"
 EXAMPLE = "tfcyclegan3d predict run --images stacks/ -o masks"
@@ -20,6 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", nargs="+", required=True, metavar="PATH", help="stacks, TIFF or OME-Zarr: files, folders or globs"
     )
     parser.add_argument("--probabilities", action="store_true", help="write NAME_probability, too, in [0, 1]")
+    parser.add_argument(
+        "--objects", action="store_true", help="write NAME_objects, too: the mask with a number for each object"
+    )
+    parser.add_argument(
+        "--object-diameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE[um]",
+        help="with --objects: typical diameter of a class where it is thinnest, in voxels along X or in um; given "
+        "again, or after a comma, for each further class (what the run was trained with, else estimated)",
+    )
     parser.add_argument(
         "--threshold",
         type=float,
@@ -77,7 +94,9 @@ def run(options: argparse.Namespace) -> None:
     if options.threshold is not None and not 0 < options.threshold < 1:
         raise errors.OptionError("--threshold", options.threshold, "give a probability between 0 and 1")
     scheduler = spreading.Scheduler.parse(options.scheduler) if options.scheduler else None
-    changes = _changes(options)
+    if options.object_diameter and not options.objects:
+        raise errors.OptionError("--object-diameter", options.object_diameter[0], "add --objects, or leave it out")
+    changes, diameters = _changes(options), object_diameters(options.object_diameter)
     paths = find_images(options.images)
     names = {path: stack_name(path) for path in paths}
     for path, name in names.items():
@@ -111,6 +130,7 @@ def run(options: argparse.Namespace) -> None:
             "allow_missing_chunks": options.missing_chunks == "fill",
         },
         changes=changes,
+        objects=diameters if options.objects else None,
     )
     if not options.overwrite and not (options.output / WORKSPACES).is_dir():
         for name in names.values():  # Before any work.
@@ -129,9 +149,13 @@ def run(options: argparse.Namespace) -> None:
             before = ", was there" if outcome.was_there else ""
             if outcome.n_resumed:
                 before = f", {outcome.n_resumed} blocks were there"
-            print(f"{outcome.mask}: {shares}{before}")
+            print(f"{outcome.mask}: {shares}{_counted(outcome.counts)}{before}")
             if outcome.seams is not None:
                 print(outcome.seams.text(model.classes))
+
+
+def _counted(counts: dict[str, int] | None) -> str:
+    return "" if counts is None else "; objects: " + ", ".join(f"{n} {label}" for label, n in counts.items())
 
 
 def _changes(options: argparse.Namespace) -> dict[str, object]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.evaluation.classes import channels_of, shared_classes, title_of
 
 PROBABILITY_THRESHOLD = 0.5
 # Instance numbers of objects a few voxels across lie far above this share, images of 8 bit and more far below it.
@@ -136,18 +137,8 @@ def evaluate(prediction: object, truth: object, class_names: Sequence[str] | Non
         If two classes have one name.
     """
     predicted, true = _mask(prediction, "prediction"), _mask(truth, "truth")
-    names = _name(prediction, "prediction"), _name(truth, "truth")
-    if predicted.shape[:3] != true.shape[:3]:
-        raise errors.ShapeMismatchError(names[0], predicted.shape[:3], names[1], true.shape[:3])
-    n_classes = predicted.shape[3]
-    if n_classes != true.shape[3]:
-        raise errors.ChannelError(names[0], n_classes, f"but {names[1]} has {true.shape[3]}")
-    classes = default_class_names(n_classes) if class_names is None else tuple(class_names)
-    if len(classes) != n_classes:
-        named = "1 class is" if len(classes) == 1 else f"{len(classes)} classes are"
-        raise errors.ChannelError(names[0], n_classes, f"but {named} named: {', '.join(classes)}")
-    if len(set(classes)) != n_classes:
-        raise errors.OptionError("classes", ",".join(classes), "give every class a name of its own")
+    titles = title_of(prediction, "prediction"), title_of(truth, "truth")
+    classes = shared_classes(predicted, true, titles, class_names)
     return {name: overlap(predicted[..., k], true[..., k]) for k, name in enumerate(classes)}
 
 
@@ -176,28 +167,9 @@ def resembles_intensities(volume: object) -> bool:
     return n_equal < MOST_ARE_EQUAL * n_pairs
 
 
-def default_class_names(n_classes: int) -> tuple[str, ...]:
-    """Return the names of classes nobody named: nuclei; golgi, nuclei (the paper's red, green); else class_0, ..."""
-    known = {1: ("nuclei",), 2: ("golgi", "nuclei")}
-    return known.get(n_classes) or tuple(f"class_{k}" for k in range(n_classes))
-
-
-def _name(volume: object, role: str) -> str:
-    """Return what an error calls a volume: its role, and its name where it has one."""
-    name = getattr(volume, "name", None)
-    return f"{role} {name}" if name else role
-
-
 def _mask(volume: object, role: str) -> np.ndarray:
     """Return the objects of a volume or an array as bool ZYXC."""
-    array = np.asarray(getattr(volume, "array", volume))
-    name = _name(volume, role)
-    if array.ndim == 3:
-        array = array[..., np.newaxis]
-    if array.ndim != 4:
-        raise errors.VolumeContentError(name, f"has {array.ndim} axes, shape {array.shape}", "give ZYX or ZYXC")
-    if array.size == 0:
-        raise errors.VolumeContentError(name, f"is empty, shape {array.shape}", "give a stack with voxels")
+    array, name = channels_of(volume, role), title_of(volume, role)
     if array.dtype.kind in "bui":
         return array != 0
     if array.dtype.kind != "f":

@@ -7,17 +7,25 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tfcyclegan3d import errors
+from tfcyclegan3d.colours import stack_colours
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.evaluation.overlap import Overlap, evaluate
+from tfcyclegan3d.inference.objects import diameters_of
 from tfcyclegan3d.inference.pictures import overview
 from tfcyclegan3d.inference.predictor import load_model
+from tfcyclegan3d.objects.analysis import analyse, save
+from tfcyclegan3d.objects.figures import rose_diagrams
+from tfcyclegan3d.objects.instances import label_objects
+from tfcyclegan3d.objects.pairing import FROM, TO
 from tfcyclegan3d.progress import progress_bar
 from tfcyclegan3d.synthesis.simulation import SimulatedStack, simulate_stack
 from tfcyclegan3d.thresholding import otsu_mask
 from tfcyclegan3d.training.distribution import cluster
 from tfcyclegan3d.training.loop import FINISHED
-from tfcyclegan3d.training.report import add_held_out
+from tfcyclegan3d.training.report import add_held_out, add_objects
 from tfcyclegan3d.training.run import Run, train
 from tfcyclegan3d.training.run_folder import RunFolder
 from tfcyclegan3d.volumes import Volume, write_volume
@@ -79,7 +87,8 @@ def run_demo(
     Parameters
     ----------
     output, config, overwrite, resume, progress, command
-        As ``train`` takes them. The folder also gets ``demo/``: the held-out stack, its truth, mask and scores.
+        As ``train`` takes them. The folder also gets ``demo/``: the held-out stack, its truth, mask and scores,
+        and its objects, one by one and in pairs.
 
     Raises
     ------
@@ -127,4 +136,27 @@ def run_demo(
         overview(held_out.image, mask, run.config.classes, held_out.truth).savefig(picture, dpi=110)
     demo = Demo(run, scores, picture)
     add_held_out(output, demo.table, picture)
+    if {FROM, TO} <= set(run.config.classes):
+        add_objects(output, *_objects(mask, held_out, run.config, folder))
     return demo
+
+
+def _objects(mask: Volume, held_out: SimulatedStack, config: Config, folder: Path) -> tuple[list[str], Path]:
+    """Return what is said of the held-out stack's objects, found and true, and a picture of both polarities.
+
+    The folder also gets ``objects.tif`` and what ``measure`` writes.
+    """
+    diameters, spacing = diameters_of(config, mask.grid, {})
+    numbers = [
+        label_objects(mask.array[..., k], diameter=diameters.get(name), spacing=spacing)
+        for k, name in enumerate(config.classes)
+    ]
+    labels = Volume(np.stack(numbers, axis=-1), mask.voxel_size_um, "found")
+    truth = Volume(held_out.truth.objects, mask.voxel_size_um, "truth")
+    found, true = (analyse(one, held_out.image, classes=config.classes) for one in (labels, truth))
+    write_volume(folder / "objects.tif", labels, stack_colours(config.classes))
+    save(found, folder, "stack", labels, held_out.image)
+    rose = folder / "polarity.png"
+    with errors.writing(rose):
+        rose_diagrams({"found": found.pairs, "truth": true.pairs}).savefig(rose, dpi=110)
+    return [*found.lines("found"), *true.lines("truth")], rose

@@ -137,7 +137,8 @@ def prepare_generated(
     begun = time.monotonic()
     pairs = generated_pairs(cyclegan_run, prepared)
     seconds = prepared.mask_seconds + time.monotonic() - begun
-    config = dataclasses.replace(config, preprocessing=of_first.preprocessing, synthesis=of_first.synthesis)
+    synthesis = dataclasses.replace(of_first.synthesis, centres=False)
+    config = dataclasses.replace(config, preprocessing=of_first.preprocessing, synthesis=synthesis)
     notes = [f"trained on {len(pairs.images)} synthetic masks and the images that {cyclegan_run.name} made of them"]
     divided_pairs = divided(pairs, settling.with_classes(config, of_first.classes), notes)
     return dataclasses.replace(divided_pairs, mask_seconds=seconds)
@@ -151,14 +152,14 @@ def generated_pairs(cyclegan_run: Path, prepared: Prepared) -> Pairs:
     network = load_network(cyclegan_run / "mask_to_image.keras")
     inference, images = prepared.config.inference, []
     for one in prepared.objects:
-        masks = patches.mask_range(one.coverage)
+        masks = patches.mask_range(one.shown)
         images.append(
             predict_tiles(
                 masks,
                 network.predict_on_batch,
                 inference.tile_shape,
                 (inference.overlap,) * 3,
-                n_outputs=masks.shape[-1],
+                n_outputs=one.coverage.shape[-1],
             )
         )
     deviation = missing_noise(images, prepared.images)

@@ -28,7 +28,7 @@ from tfcyclegan3d.exporting.description import (
 )
 from tfcyclegan3d.exporting.folder import whole_folder
 from tfcyclegan3d.exporting.served import ServedModel
-from tfcyclegan3d.models.portable import in_float32, portable
+from tfcyclegan3d.models.portable import in_float32, portable, with_first_outputs
 from tfcyclegan3d.models.strides import multiple_of
 from tfcyclegan3d.models.trained import load_trained
 
@@ -78,6 +78,9 @@ def export_model(
     if format not in FORMATS:
         raise errors.OptionError("format", format, f"give one of {', '.join(FORMATS)}")
     network, config = load_trained(run)
+    if config.n_mask_channels > len(config.classes):  # What others ask for is masks.
+        network = with_first_outputs(network, len(config.classes))
+        config = config.replace({"synthesis.centres": False})
     with whole_folder(output, overwrite, {*FILES, *SAVED_MODEL_FILES}) as folder, _tensorflow_writing(output):
         probabilities = _write_networks(folder, network, config, format)
         config.save(folder / "config.json")

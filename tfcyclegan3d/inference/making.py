@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tfcyclegan3d.inference.predictor import SegmentationModel
-from tfcyclegan3d.inference.workspace import MASK, PROBABILITY, Job, Workspace
+from tfcyclegan3d.inference.workspace import CENTRES, MASK, PROBABILITY, Job, Workspace
 from tfcyclegan3d.sources import Source
 from tfcyclegan3d.tiling import Tile
 
@@ -22,6 +22,8 @@ def prepare(job: Job, model: SegmentationModel, workspace: Workspace) -> None:
     """
     if workspace.is_of(job):
         return
+    if job.centres:
+        model.check_centres()
     source = job.open(workspace.folder.parent)
     workspace.begin(job, model.settle(source, job.tile), model, source.grid)
 
@@ -60,11 +62,17 @@ def make_blocks(
     settled = workspace.settled(model, source.grid.shape)
     order = iter(numbers)
 
-    def write(place: Tile, values: np.ndarray) -> None:
+    n_classes = len(model.classes)
+
+    def write(place: Tile, made: np.ndarray) -> None:
+        values = made[..., :n_classes]
         workspace.write(MASK, place, np.where(values > job.threshold, np.uint8(255), np.uint8(0)))
         if job.probabilities:
             workspace.write(PROBABILITY, place, values)
+        if job.centres:
+            workspace.write(CENTRES, place, made[..., n_classes:])
         workspace.note(next(order))
         on_block()
 
-    model.prediction(source, settled).run((settled.plan.blocks[number] for number in numbers), write)
+    prediction = model.prediction(source, settled, with_centres=job.centres)
+    prediction.run((settled.plan.blocks[number] for number in numbers), write)

@@ -86,6 +86,8 @@ class Prediction:
         The blocks.
     probabilities : callable
         From a batch BZYXC float32 in [-1, 1] to the same in [0, 1].
+    n_channels : int
+        Of what ``probabilities`` gives.
     """
 
     def __init__(
@@ -95,8 +97,10 @@ class Prediction:
         config: Config,
         plan: BlockPlan,
         probabilities: Callable[[np.ndarray], np.ndarray],
+        n_channels: int,
     ) -> None:
         self.plan = plan
+        self.n_channels = n_channels
         self._reader, self._fine_shape, self._config = reader, fine_shape, config
         self._probabilities = probabilities
 
@@ -117,7 +121,7 @@ class Prediction:
             return self._probabilities(tiles[0][np.newaxis])[0][inside(block.merged, block.tiles[0])]
         merger = Merger(
             block.merged,
-            len(self._config.classes),
+            self.n_channels,
             self.plan.tile_shape,
             (inference.overlap,) * 3,
             inference.merge,

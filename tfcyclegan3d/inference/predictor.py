@@ -40,7 +40,7 @@ class SegmentationModel:
     Parameters
     ----------
     image_to_mask : keras.Model
-        From BZYXC in [-1, 1] to the same.
+        From BZYXC in [-1, 1] to the same, with as many channels more where it learned centres.
     config : Config
         Of its run, with nothing left open.
     name : str
@@ -92,9 +92,34 @@ class SegmentationModel:
         VolumeContentError
             For constant or not finite values.
         """
+        return self._predict(volume, on_tile, with_centres=False)
+
+    def predict_with_centres(self, volume: Volume, on_tile: OnTile | None = None) -> tuple[Volume, Volume]:
+        """Return the probabilities, and how far inside its object each voxel lies; otherwise as ``predict``.
+
+        Returns
+        -------
+        (Volume, Volume)
+            Both ZYXC float32 in [0, 1], one channel a class; the second is near 1 at the centres of objects.
+
+        Raises
+        ------
+        ModelError
+            For a model that learned no centres, beside what ``predict`` raises.
+        """
+        n_classes = len(self.classes)
+        self.check_centres()
+        both = self._predict(volume, on_tile, with_centres=True)
+        return tuple(
+            Volume(part, volume.voxel_size_um, volume.name)
+            for part in (both.array[..., :n_classes], both.array[..., n_classes:])
+        )
+
+    def _predict(self, volume: Volume, on_tile: OnTile | None, *, with_centres: bool) -> Volume:
         source = open_source(volume)
         settled = self.settle(source)
-        probabilities = np.empty((*volume.shape, len(self.classes)), np.float32)
+        prediction = self.prediction(source, settled, with_centres=with_centres)
+        probabilities = np.empty((*volume.shape, prediction.n_channels), np.float32)
         n_done = 0
 
         def write(place: Tile, values: np.ndarray) -> None:
@@ -104,7 +129,7 @@ class SegmentationModel:
             if on_tile is not None:
                 on_tile(n_done, len(settled.plan.blocks))
 
-        self.prediction(source, settled).run(settled.plan.blocks, write)
+        prediction.run(settled.plan.blocks, write)
         return Volume(probabilities, volume.voxel_size_um, volume.name)
 
     def segment(self, volume: Volume, on_tile: OnTile | None = None) -> Volume:
@@ -124,6 +149,23 @@ class SegmentationModel:
                 f"segments {len(self.classes)} class(es), {', '.join(self.classes)}, but "
                 f"{grid.name} has {grid.n_channels} channel(s)",
                 "choose its channels with --channels, or another model",
+            )
+
+    @property
+    def has_centres(self) -> bool:
+        """Whether the model learned the centres of objects, too."""
+        return self.config.n_mask_channels > len(self.classes)
+
+    def check_centres(self) -> None:
+        """Check that the model learned the centres of objects.
+
+        Raises
+        ------
+        ModelError
+        """
+        if not self.has_centres:
+            raise errors.ModelError(
+                self.name, "learned no centres of objects", "train with --set synthesis.centres=true"
             )
 
     def settle(
@@ -183,15 +225,23 @@ class SegmentationModel:
         z, y, x = (-(-side // factor) for side, factor in zip(shape, factors, strict=True))
         return z, y, x
 
-    def prediction(self, source: Source, settled: Settled) -> Prediction:
-        """Return the prediction of a stack; the model predicts one stack at a time."""
+    def prediction(self, source: Source, settled: Settled, *, with_centres: bool = False) -> Prediction:
+        """Return the prediction of a stack; the model predicts one stack at a time.
+
+        ``with_centres`` adds those of the classes in as many channels more.
+        """
         if settled.statistics is not None:
             self._frozen.set_statistics(settled.statistics)
         reader = CoarseReader(source, self.config.preprocessing, settled.bounds)
-        return Prediction(reader, source.grid.shape, self.config, settled.plan, self._probabilities)
+        n_channels = self.config.n_mask_channels if with_centres else len(self.classes)
+
+        def probabilities(batch: np.ndarray) -> np.ndarray:
+            return self._probabilities(batch)[..., :n_channels]
+
+        return Prediction(reader, source.grid.shape, self.config, settled.plan, probabilities, n_channels)
 
     def _probabilities(self, batch: np.ndarray) -> np.ndarray:
-        total = np.zeros_like(batch)
+        total = np.zeros((*batch.shape[:-1], self.config.n_mask_channels), batch.dtype)
         mirrors = MIRRORS[self.config.inference.flips]
         for axes in mirrors:
             total += np.flip(self._forward(tf.constant(np.flip(batch, axes))).numpy(), axes)

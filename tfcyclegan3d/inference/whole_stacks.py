@@ -13,14 +13,16 @@ from typing import Any
 from tfcyclegan3d import errors
 from tfcyclegan3d.inference import finishing, seams
 from tfcyclegan3d.inference.making import make_blocks, prepare
+from tfcyclegan3d.inference.objects import diameters_of, move_objects, number_objects
 from tfcyclegan3d.inference.predictor import SegmentationModel
-from tfcyclegan3d.inference.workspace import Job, Workspace
+from tfcyclegan3d.inference.workspace import OBJECTS, Job, Workspace
 from tfcyclegan3d.tiling import Shape
-from tfcyclegan3d.volumes import stack_name
+from tfcyclegan3d.volumes import read_grid, stack_name
 
 # In the folder of the outputs; hidden from whoever looks for stacks there.
 WORKSPACES = ".unfinished-prediction"
 ENDINGS = ("mask.tif", "mask.zarr", "mask.png", "probability.tif", "probability.zarr", "seams.png")
+ENDINGS += ("objects.tif", "objects.zarr")
 
 Make = Callable[[Job, Workspace, Sequence[int], Callable[[], None]], None]
 OnProgress = Callable[[int, int, str], None]
@@ -42,6 +44,8 @@ class Outcome:
         An earlier call, which was interrupted later, had finished the stack.
     seams : Seams, optional
         How much the mask depends on tiles, where that was asked for.
+    counts : dict of str to int, optional
+        Number of the objects of each class, where they were numbered by this call.
     """
 
     mask: Path
@@ -49,6 +53,7 @@ class Outcome:
     n_resumed: int = 0
     was_there: bool = False
     seams: seams.Seams | None = None
+    counts: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class Wanted:
         The model's own if None.
     probabilities : bool
         Keep them, too.
+    centres : bool
+        Let the workspace hold the centres of objects while there is one.
     suffix : {".tif", ".zarr"}
         Of the outputs.
     tile : (int, int, int) or None
@@ -71,15 +78,19 @@ class Wanted:
         ``axes``, ``channels``, ``voxel_size_um``, ``allow_missing_chunks``.
     changes : dict
         Settings that differ from the model's.
+    objects : dict, optional
+        Number the objects, too; see `Job`.
     """
 
     threshold: float | None = None
     probabilities: bool = False
+    centres: bool = False
     suffix: str = ".tif"
     tile: Shape | None = None
     check_seams: bool = False
     reading: dict[str, Any] = field(default_factory=dict)
     changes: dict[str, Any] = field(default_factory=dict)
+    objects: dict[str, Any] | None = None
 
 
 def segment_stacks(
@@ -127,6 +138,9 @@ def segment_stacks(
     UserError
         For a stack that cannot be segmented, or an output that cannot be written.
     """
+    if wanted.objects is not None:
+        for path in paths:  # What is wrong with diameters is said before any work.
+            diameters_of(model.config, read_grid(path, **wanted.reading), wanted.objects)
     with _workspaces(folder / WORKSPACES) as scratch:
         fingerprint = _file(model_path / "image_to_mask.keras")
         jobs = [job_of(path, model, model_path, wanted, fingerprint) for path in paths]
@@ -152,7 +166,9 @@ def job_of(path: Path, model: SegmentationModel, model_path: Path, wanted: Wante
         name=stack_name(path),
         threshold=threshold,
         probabilities=wanted.probabilities,
+        centres=wanted.centres,
         tile=wanted.tile,
+        objects=wanted.objects,
     )
 
 
@@ -188,11 +204,24 @@ def _segment(
         with progress(f"{job.name}, seams") as on_progress:
             found = seams.compare(job, model, workspace, source, lambda done, total: on_progress(done, total, "blocks"))
             found.draw(folder / f"{job.name}_seams.png", model.classes, source.grid)
+    counts = None
+    if wanted.objects is not None:
+        with progress(f"{job.name}, objects") as on_progress:
+            counts = number_objects(
+                job,
+                workspace,
+                model.config,
+                source.grid,
+                wanted.suffix,
+                lambda done, total: on_progress(done, total, "blocks"),
+            )
     shares = finishing.finish(job, workspace, source, model.classes, wanted.suffix, folder)
+    if counts is not None:
+        move_objects(job, workspace, wanted.suffix, folder)
     _remove_stale(folder, job.name, wanted)
     workspace.conclude(shares)
     named = dict(zip(model.classes, shares, strict=True))
-    return Outcome(mask, named, n_blocks - len(remaining), seams=found)
+    return Outcome(mask, named, n_blocks - len(remaining), seams=found, counts=counts)
 
 
 @contextmanager
@@ -225,6 +254,7 @@ def names_of(name: str) -> list[str]:
 
 def _written(name: str, wanted: Wanted) -> set[str]:
     kinds = {f"{kind}{wanted.suffix}" for kind in finishing.kinds(wanted.probabilities)}
+    kinds |= {f"{OBJECTS}{wanted.suffix}"} if wanted.objects is not None else set()
     return {f"{name}_{ending}" for ending in kinds | {"mask.png"} | ({"seams.png"} if wanted.check_seams else set())}
 
 

@@ -29,7 +29,7 @@ from tfcyclegan3d.zarrs.writing import create_zarr, open_to_write, write_box
 if TYPE_CHECKING:
     from tfcyclegan3d.inference.predictor import SegmentationModel
 
-MASK, PROBABILITY = "mask", "probability"
+MASK, PROBABILITY, CENTRES, OBJECTS = "mask", "probability", "centres", "objects"
 SHARES = "shares.json"
 # Bytes of all chunks along Y and X of one layer of chunks, which a TIFF file is written from.
 LAYER_BYTES = 2**27
@@ -57,8 +57,14 @@ class Job:
         Probability above which a voxel is part of an object.
     probabilities : bool
         Whether these are kept, too.
+    centres : bool
+        Whether the workspace is to hold the centres of objects, too, for whoever tells objects apart by them; they are
+        no output.
     tile : tuple of int, optional
         What no tile exceeds.
+    objects : dict, optional
+        Number the objects, too, with these diameters by class, as ``--object-diameter`` takes them; the model's or
+        estimated ones for the others.
     """
 
     model: str
@@ -69,7 +75,9 @@ class Job:
     name: str
     threshold: float
     probabilities: bool = False
+    centres: bool = False
     tile: tuple[int, int, int] | None = None
+    objects: dict[str, Any] | None = None
 
     def open(self, scratch_folder: Path) -> Source:
         """Open the stack."""
@@ -102,6 +110,7 @@ class Workspace:
             (self.folder / "done").mkdir(parents=True)
             np.savez(self.folder / "settled.npz", bounds=settled.bounds, **flattened(settled.statistics or {}))
         types = {MASK: np.uint8} | ({PROBABILITY: np.float32} if job.probabilities else {})
+        types |= {CENTRES: np.float32} if job.centres else {}
         for kind, dtype in types.items():
             create_zarr(
                 self.folder / f"{kind}.zarr",
@@ -149,7 +158,7 @@ class Workspace:
             (self.folder / "done" / str(number)).touch()
 
     def level(self, kind: str) -> Any:
-        """Return the array (CZYX) of masks or probabilities."""
+        """Return the array (CZYX) of masks, probabilities or centres."""
         if kind not in self._levels:
             self._levels[kind] = open_to_write(self.folder / f"{kind}.zarr")
         return self._levels[kind]

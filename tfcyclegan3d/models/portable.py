@@ -41,6 +41,23 @@ def portable(network: keras.Model) -> keras.Model:
     return keras.Model(copy.inputs[0], probabilities, name="image_to_probability")
 
 
+def with_first_outputs(network: keras.Model, n_outputs: int) -> keras.Model:
+    """Return a copy of a network that gives the first channels of its output alone, which are what they were."""
+    convolutions = [layer for layer in network.layers if isinstance(layer, layers.Conv3D)]
+
+    def convert(layer: keras.layers.Layer) -> keras.layers.Layer:
+        settings = layer.get_config()
+        if layer is convolutions[-1]:
+            settings["filters"] = n_outputs
+        return layer.__class__.from_config(settings)
+
+    copy = keras.models.clone_model(network, clone_function=convert)
+    # What differs is the last convolution, and what follows it.
+    kept = zip(network.get_weights(), copy.get_weights(), strict=True)
+    copy.set_weights([old if old.shape == new.shape else old[..., :n_outputs] for old, new in kept])
+    return copy
+
+
 def _settings_of(layer: keras.layers.Layer) -> dict:
     return {**layer.get_config(), "dtype": "float32"}
 

@@ -122,8 +122,8 @@ def _check_together(folder: Path, network: keras.Model, config: Config) -> None:
     for key, value in settled.items():
         if value is None:
             raise errors.ModelError(folder, f"has a config.json that leaves {key} open", WANTED)
-    channels = {network.inputs[0].shape[-1], network.outputs[0].shape[-1]}
-    if channels != {len(config.classes)}:
+    channels = network.inputs[0].shape[-1], network.outputs[0].shape[-1]
+    if channels != (len(config.classes), config.n_mask_channels):
         raise errors.ModelError(
             folder,
             f"has a config.json of {len(config.classes)} class(es) and a network of other channels",

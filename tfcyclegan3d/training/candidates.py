@@ -84,9 +84,10 @@ class Candidates:
 
     def _filled(self, dtype: str, weights: Sequence, averages: Sequence | None) -> tuple[keras.Model, keras.Model]:
         if dtype not in self._copies:
-            n_classes = self._networks.image_to_mask.outputs[0].shape[-1]
+            channels = [(one.inputs[0].shape[-1], one.outputs[0].shape[-1]) for one in self._trained]
             self._copies[dtype] = tuple(
-                generator_of(self._model, n_classes, dtype, 0, network.name) for network in self._trained
+                generator_of(self._model, n_inputs, dtype, 0, network.name, n_outputs)
+                for network, (n_inputs, n_outputs) in zip(self._trained, channels, strict=True)
             )
         remaining = iter(averages if averages is not None else ())
         for copy, own in zip(self._copies[dtype], weights, strict=True):

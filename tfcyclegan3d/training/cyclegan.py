@@ -61,10 +61,12 @@ class CycleGANStep:
         for name, optimizer in self.optimizers.items():
             optimizer.build(self._trained[name])
         self.set_learning_rates(training.generator_learning_rate, training.critic_learning_rate)
-        n_classes = networks.image_to_mask.outputs[0].shape[-1]
-        patch = (*training.patch_shape, n_classes)
-        self.mask_pool = ImagePool(training.pool_size, patch, seed * 2 + 1)
-        self.image_pool = ImagePool(training.pool_size, patch, seed * 2 + 2)
+        n_mask_channels = networks.image_to_mask.outputs[0].shape[-1]
+        self._n_classes = networks.image_to_mask.inputs[0].shape[-1]
+        self._n_centres = n_mask_channels - self._n_classes
+        patch = training.patch_shape
+        self.mask_pool = ImagePool(training.pool_size, (*patch, n_mask_channels), seed * 2 + 1)
+        self.image_pool = ImagePool(training.pool_size, (*patch, self._n_classes), seed * 2 + 2)
         self.n_steps = tf.Variable(0, dtype=tf.int64, trainable=False)
 
     def _trained_variables(self) -> dict[str, list]:
@@ -97,6 +99,7 @@ class CycleGANStep:
     ) -> dict[str, tf.Tensor]:
         """Train on one batch (BZYXC in [-1, 1] each) and return the losses by name.
 
+        Masks have the channels of ``image_to_mask``'s output: the classes', then those of their centres, if any.
         ``supervised`` is the weight of the rendered pair at this moment, a scalar; the pair is not looked at where the
         configuration gives it no weight at all. ``foreground_weights`` (C float32) say how much each class's object
         voxels weigh at this moment where a mask is the target.
@@ -139,8 +142,12 @@ class CycleGANStep:
         pairs = weights.supervised > 0 or weights.supervised_end > 0
         same = weights.identity > 0
         # Translation, identity and rendered pairs share one pass of each generator.
-        logits, masks = self._to_mask(tf.concat([image] + [mask] * same + [rendered] * pairs, 0), training=True)
-        images = networks.mask_to_image(tf.concat([mask] + [image] * same + [rendered_mask] * pairs, 0), training=True)
+        logits, masks = self._to_mask(
+            tf.concat([image] + [self._as_image(mask)] * same + [rendered] * pairs, 0), training=True
+        )
+        images = networks.mask_to_image(
+            tf.concat([mask] + [self._as_mask(image)] * same + [rendered_mask] * pairs, 0), training=True
+        )
         fake_mask, fake_image = masks[:n], images[:n]
         cycled_image = networks.mask_to_image(self._noised(fake_mask, weights.cycle_noise, 0), training=True)
         cycled_logits, cycled_mask = self._to_mask(self._noised(fake_image, weights.cycle_noise, 1), training=True)
@@ -148,7 +155,9 @@ class CycleGANStep:
             "adversarial_mask": losses.least_squares_generator_loss(self._judge_mask(fake_mask, 2)),
             "adversarial_image": losses.least_squares_generator_loss(self._judge_image(fake_image, 3)),
             "cycle_image": losses.weighted_l1(image, cycled_image, weights.class_weights),
-            "cycle_mask": losses.segmentation_loss(mask, cycled_logits, cycled_mask, foreground_weights)
+            "cycle_mask": losses.segmentation_loss(
+                mask, cycled_logits, cycled_mask, foreground_weights, self._n_classes
+            )
             if weights.cycle_mask == "segmentation"
             else self._mask_l1(mask, cycled_mask, foreground_weights),
         }
@@ -166,8 +175,20 @@ class CycleGANStep:
             loss += supervised * terms["supervised"]
         return loss, (terms, fake_mask, fake_image)
 
+    def _as_image(self, mask):
+        """Return a mask with the channels of an image: without centres."""
+        return mask[..., : self._n_classes] if self._n_centres else mask
+
+    def _as_mask(self, image):
+        """Return an image with the channels of a mask: its own for the centres, too."""
+        return tf.concat([image, image], -1) if self._n_centres else image
+
     def _mask_l1(self, target, output, foreground_weights):
-        return losses.balanced_l1(target, output, self._weights.class_weights, foreground_weights)
+        class_weights = self._weights.class_weights
+        if self._n_centres:
+            class_weights = [*class_weights, *class_weights]
+            foreground_weights = tf.concat([foreground_weights, tf.ones(self._n_centres)], 0)
+        return losses.balanced_l1(target, output, class_weights, foreground_weights)
 
     def _judge_mask(self, mask, stream: int):
         return self._networks.mask_critic(self._noised(mask, self._weights.critic_noise, stream), training=True)

@@ -70,7 +70,9 @@ class CycleGANTrainer:
         self.policy = policy_for(config.training.mixed_precision)
         training, weights, momentum = config.training, config.losses, config.training.average_momentum
         with self.distribution.scope():
-            self.networks = build_networks(config.model, len(config.classes), self.policy, config.seed)
+            self.networks = build_networks(
+                config.model, len(config.classes), self.policy, config.seed, config.n_mask_channels
+            )
             self._average = WeightAverage(self.networks.generator_variables, momentum) if momentum > 0 else None
             self._start = StartStep(self.networks, training.start_learning_rate, self.policy, self._average)
             gan_step = SeparateStep if training.generator_update == "separate" else CycleGANStep
@@ -191,7 +193,7 @@ class CycleGANTrainer:
         self._set_masks(self._prepared.redrawn(self._fills_by_kind) if redrawn else self._prepared.objects)
 
     def predictions(self) -> dict[str, np.ndarray]:
-        """Return the masks (NZYXC in [-1, 1]) that each candidate, as it is now, makes of the probes' images."""
+        """Return the masks (NZYXC in [-1, 1]), with centres if any, that each candidate makes of the probes' images."""
         return {
             which: one_by_one(self.candidates.forwards(which)[0], self.probes.images) for which in self.candidates.names
         }
@@ -200,7 +202,7 @@ class CycleGANTrainer:
         """Return what the networks make of the probes as they are now, and each candidate's masks of them."""
         predicted = self.predictions()
         seen = observe(self.probes, *self.candidates.forwards(RAW), *self.candidates.critics, predicted[RAW])
-        return seen, predicted
+        return seen, {which: masks[..., : len(self.config.classes)] for which, masks in predicted.items()}
 
     def judge(self, course: Course, progress: float, is_saved: bool) -> tuple[Decision, dict[str, float] | None]:
         """Read the monitors and let the selection consider the epoch; see ``Trainer``."""
@@ -299,7 +301,7 @@ class CycleGANTrainer:
 
     def _set_masks(self, objects: list[CoarseObjects]) -> None:
         patch_shape, seed = self.config.training.patch_shape, self.config.seed
-        masks = [one.coverage for one in objects]
+        masks = [one.shown for one in objects]
         augmented = self.config.training.augmentation
         self._sources["masks"] = patches.VolumePatches(masks, patch_shape, (seed, 2), augmented, patches.mask_range)
         self._sources["rendered"] = self._pairs or patches.RenderedPatches(
@@ -323,7 +325,8 @@ class CycleGANTrainer:
         tiles = tiling.plan_tiles(sides, tile, (0, 0, 0))
 
         def predicted(place: tiling.Tile) -> np.ndarray:
-            return to_mask.predict_on_batch(preprocessing.pad_to(image[place.slices], tile)[np.newaxis])[0] > 0
+            patch = preprocessing.pad_to(image[place.slices], tile)
+            return to_mask.predict_on_batch(patch[np.newaxis])[0][..., : image.shape[-1]] > 0
 
         if len(tiles) > MOST_LOOKED_AT:
             return np.concatenate([predicted(place)[crop] for place in tiling.spread(tiles, MOST_LOOKED_AT)])

@@ -35,11 +35,13 @@ class Networks:
         return self.mask_critic.trainable_variables + self.image_critic.trainable_variables
 
 
-def generator_of(config: ModelConfig, n_classes: int, dtype: str, seed: int, name: str) -> keras.Model:
-    """Build one generator; images have one channel a class."""
+def generator_of(
+    config: ModelConfig, n_inputs: int, dtype: str, seed: int, name: str, n_outputs: int | None = None
+) -> keras.Model:
+    """Build one generator, of as many outputs as inputs if their number is not given."""
     return resnet_generator(
-        n_classes,
-        n_classes,
+        n_inputs,
+        n_inputs if n_outputs is None else n_outputs,
         filters=config.filters,
         blocks=config.blocks,
         end_kernel=config.end_kernel,
@@ -75,12 +77,21 @@ def pair_critic_of(config: ModelConfig, n_classes: int, dtype: str, seed: int) -
     )
 
 
-def build_networks(config: ModelConfig, n_classes: int, dtype: str, seed: int) -> Networks:
-    """Build all four from a seed; the generators in their quick form, which is not the one to save."""
+def build_networks(
+    config: ModelConfig, n_classes: int, dtype: str, seed: int, n_mask_channels: int | None = None
+) -> Networks:
+    """Build all four from a seed; the generators in their quick form, which is not the one to save.
 
-    def critic_of(seed: int, name: str) -> keras.Model:
+    Images have one channel a class, and so have masks unless the number of their channels is given.
+    """
+    n_masks = n_classes if n_mask_channels is None else n_mask_channels
+
+    def generator(seed: int, name: str, n_inputs: int, n_outputs: int) -> keras.Model:
+        return quickened(generator_of(config, n_inputs, dtype, seed, name, n_outputs))
+
+    def critic_of(seed: int, name: str, n_channels: int) -> keras.Model:
         return patchgan(
-            n_classes,
+            n_channels,
             filters=config.critic_filters,
             levels=config.critic_levels,
             normalization=config.critic_normalization,
@@ -90,8 +101,8 @@ def build_networks(config: ModelConfig, n_classes: int, dtype: str, seed: int) -
         )
 
     return Networks(
-        image_to_mask=quickened(generator_of(config, n_classes, dtype, seed * 4000 + 1000, "image_to_mask")),
-        mask_to_image=quickened(generator_of(config, n_classes, dtype, seed * 4000 + 2000, "mask_to_image")),
-        mask_critic=critic_of(seed * 4000 + 3000, "mask_critic"),
-        image_critic=critic_of(seed * 4000 + 4000, "image_critic"),
+        image_to_mask=generator(seed * 4000 + 1000, "image_to_mask", n_classes, n_masks),
+        mask_to_image=generator(seed * 4000 + 2000, "mask_to_image", n_masks, n_classes),
+        mask_critic=critic_of(seed * 4000 + 3000, "mask_critic", n_masks),
+        image_critic=critic_of(seed * 4000 + 4000, "image_critic", n_classes),
     )

@@ -11,6 +11,7 @@ from tfcyclegan3d import preprocessing, tiling
 from tfcyclegan3d.config_sections import PreprocessingConfig
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.scratch import ScratchFile
+from tfcyclegan3d.synthesis.centres import centre_distances
 from tfcyclegan3d.synthesis.scene import Scene
 from tfcyclegan3d.volumes import Volume
 
@@ -114,6 +115,29 @@ def coverages(masks: Sequence[Volume], factors: Triple, scratch: ScratchFile) ->
         sides = zip(mask.shape, factors, strict=True)
         written.append((start, (*(-(-side // factor) for side, factor in sides), mask.n_channels)))
     return [scratch.array(start, np.float32, shape) for start, shape in written]
+
+
+def with_centres(objects: CoarseObjects, spacing: Sequence[float], scratch: ScratchFile) -> CoarseObjects:
+    """Return objects that show how far inside them a voxel lies, too.
+
+    Parameters
+    ----------
+    objects : CoarseObjects
+        Those of a volume.
+    spacing : (z, y, x)
+        Sides of a voxel of the networks' grid.
+    scratch : ScratchFile
+        Where to.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full.
+    """
+    distances = centre_distances(objects.numbers, spacing)
+    start = scratch.write(np.concatenate(planes, axis=-1) for planes in zip(objects.coverage, distances, strict=True))
+    shape = (*distances.shape[:3], 2 * distances.shape[3])
+    return CoarseObjects(objects.numbers, objects.coverage, scratch.array(start, np.float32, shape))
 
 
 def scene_objects(scene: Scene, factors: Triple, scratch: ScratchFile) -> CoarseObjects:

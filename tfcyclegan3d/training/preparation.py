@@ -121,11 +121,10 @@ def prepare(
     scratch = ScratchFile(scratch_folder)
     prepared_images = on_disk.images(images, config.preprocessing, scratch)
     begun = time.monotonic()
-    objects = (
-        on_disk.given_objects(masks, factors, scratch)
-        if masks
-        else _drawn_objects(config, prior, voxel_size, prepared_images, scratch, stream=7, notes=notes)
-    )
+    if masks:
+        objects = _with_centres(on_disk.given_objects(masks, factors, scratch), config, voxel_size, scratch)
+    else:
+        objects = _drawn_objects(config, prior, voxel_size, prepared_images, scratch, stream=7, notes=notes)
     if not any(one.numbers.any() for one in objects):
         raise errors.PriorError("the masks hold no object", "give masks with objects, or a prior that fits the stack")
     seconds = time.monotonic() - begun
@@ -244,4 +243,15 @@ def _drawn_objects(
         objects.append(on_disk.scene_objects(scene, finer, scratch))
     if shortfalls and notes is not None:
         notes.append(f"{len(shortfalls)} of the synthetic masks are as full as they get; the first: {shortfalls[0]}")
-    return objects
+    return _with_centres(objects, config, voxel_size, scratch)
+
+
+def _with_centres(
+    objects: list[CoarseObjects], config: Config, voxel_size: Sequence[float], scratch: ScratchFile
+) -> list[CoarseObjects]:
+    """Let objects show their centres, where the networks are to learn them."""
+    if not config.synthesis.centres:
+        return objects
+    factors = config.preprocessing.downsampling
+    spacing = [side * factor for side, factor in zip(voxel_size, factors, strict=True)]
+    return [on_disk.with_centres(one, spacing, scratch) for one in objects]

@@ -76,7 +76,7 @@ def translations_figure(
     shown : sequence of (ndarray, tuple of slice)
         Patches of images, as `patch_to_show` gives them.
     masks : ndarray, NZYXC in [-1, 1]
-        As many synthetic masks.
+        As many synthetic masks; channels beyond the classes' are not drawn.
     class_names : sequence of str
         One a channel.
     footer : str
@@ -90,7 +90,8 @@ def translations_figure(
         *((masks, whole), (fake_images, whole), (to_mask(fake_images), whole)),
     )
     planes = [
-        [middle_plane(patch[crop]) for patch, crop in zip(several, places, strict=True)] for several, places in columns
+        [middle_plane(patch[crop])[..., : len(class_names)] for patch, crop in zip(several, places, strict=True)]
+        for several, places in columns
     ]
     planes = [mask_display(some) if k % 2 else image_display(some, like=planes[0]) for k, some in enumerate(planes)]
     rows = [(f"patch {i + 1}", list(row)) for i, row in enumerate(zip(*planes, strict=True))]

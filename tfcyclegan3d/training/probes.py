@@ -26,7 +26,7 @@ class Probes:
     Parameters
     ----------
     images, masks : ndarray, NZYXC float32 in [-1, 1]
-        Not paired with each other.
+        Not paired with each other; masks may hold the classes' centres in as many channels more.
     """
 
     images: np.ndarray
@@ -40,7 +40,7 @@ class Observation:
     Parameters
     ----------
     images, masks : ndarray, NZYXC float32 in [-1, 1]
-        The probes.
+        The probes; of masks, as of those predicted, the classes' channels alone.
     predicted : ndarray, NZYXC
         ``image_to_mask`` of the images.
     translated : ndarray, NZYXC
@@ -118,17 +118,19 @@ def observe(
     """
     predicted = one_by_one(image_to_mask, probes.images) if predicted is None else predicted
     translated = one_by_one(mask_to_image, probes.masks)
-    first = predicted[:1]
+    first, n_classes = predicted[:1], probes.images.shape[-1]
     noise = np.random.default_rng(0).standard_normal(first.shape, dtype=np.float32)
+    # Between 0 and 1, centres say what they are meant to say.
+    is_mask = np.arange(first.shape[-1]) < n_classes
     ways = {
-        "rounded": np.where(first > 0, 1.0, -1.0).astype(np.float32),
+        "rounded": np.where(is_mask, np.where(first > 0, 1.0, -1.0), first).astype(np.float32),
         "blurred": ndimage.gaussian_filter(first, (0, BLUR, BLUR, BLUR, 0)),
         "noised": first + NOISE * noise,
     }
     return Observation(
         images=probes.images,
-        masks=probes.masks,
-        predicted=predicted,
+        masks=probes.masks[..., :n_classes],
+        predicted=predicted[..., :n_classes],
         translated=translated,
         cycled=mask_to_image(first)[0],
         disturbed={name: mask_to_image(mask)[0] for name, mask in ways.items()},

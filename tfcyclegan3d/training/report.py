@@ -145,6 +145,21 @@ def add_held_out(run: Path, table: str, picture: Path) -> None:
         unfinished.write_text(text.replace(END, section + END), encoding="utf-8")
 
 
+def add_objects(run: Path, lines: Sequence[str], rose: Path) -> None:
+    """Put what was told of a held-out stack's objects, and rose diagrams (PNG), at the end of a run's report."""
+    text = (run / "report.html").read_text(encoding="utf-8")
+    section = _section(
+        "Its objects",
+        f"<pre>{html.escape(chr(10).join(lines))}</pre>"
+        "<p>Objects were numbered in the mask and in the truth alike. Every nucleus is paired with at most one Golgi; the "
+        "diagrams show in which direction in the plane the Golgi lies, the area of a sector how many do, the arrow their "
+        "mean. Directions are random in this data set, so that no mean should stand out.</p>"
+        + embedded_png(rose.read_bytes(), "rose diagrams of the polarity found and of the true one"),
+    )
+    with whole(run / "report.html") as unfinished:
+        unfinished.write_text(text.replace(END, section + END), encoding="utf-8")
+
+
 # ---- sections
 
 

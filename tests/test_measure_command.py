@@ -1,0 +1,196 @@
+"""The command ``measure``, and ``predict --objects``: what they write, say and refuse."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+import tfcyclegan3d as tc
+from tfcyclegan3d.cli import main as command_line
+from tfcyclegan3d.objects.instances import label_objects
+from tfcyclegan3d.volumes import Volume, read_volume, write_volume
+
+from .blobs import balls, needs_pyarrow
+
+VOXEL_SIZE = (0.5, 0.25, 0.25)
+NUCLEI = [(12, 14, 14), (12, 14, 30), (12, 44, 20), (11, 44, 48)]
+GOLGI = [(12, 14, 11), (12, 17, 32), (12, 40, 20), (11, 46, 51)]
+SHAPE = (24, 60, 64)
+
+
+@pytest.fixture(autouse=True)
+def _these_commands(monkeypatch):
+    monkeypatch.setattr(command_line, "COMMANDS", ("measure", "predict"))
+
+
+@pytest.fixture(autouse=True)
+def _quick_pictures(monkeypatch, request):
+    """Write pictures in the one test that looks at them: they take longer than all else."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: path.write_bytes(b""))
+
+
+@pytest.fixture
+def pictures():
+    """Ask for true pictures."""
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.stack([balls(SHAPE, GOLGI, 4.0), balls(SHAPE, NUCLEI, 8.0)], axis=-1)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, labels):
+    """Stand in a folder with labels, masks and stacks."""
+    monkeypatch.chdir(tmp_path)
+    write_volume("cells_objects.tif", Volume(labels, VOXEL_SIZE))
+    write_volume("cells_mask.tif", Volume(labels > 0, VOXEL_SIZE))
+    write_volume("plain.tif", Volume(labels, None))
+    write_volume("cells.tif", Volume((labels > 0) * np.uint16(500) + np.uint16(100), VOXEL_SIZE))
+    return tmp_path
+
+
+def run(*arguments: object) -> int:
+    try:
+        return command_line.main(["measure", *map(str, arguments)])
+    except SystemExit as stopped:
+        return stopped.code
+
+
+def refused(capsys, *arguments: object) -> str:
+    """Return the one line that a mistake gets."""
+    assert run(*arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    return said
+
+
+def test_labels_become_tables_pictures_and_naparis_files(folder, capsys, pictures):
+    assert run("--labels", "cells_objects.tif", "--images", "cells.tif", "-o", "out", "--quiet") == 0
+    said = capsys.readouterr().out
+    assert "cells: 4 golgi, 4 nuclei" in said
+    assert "4 pairs" in said and "Rayleigh p" in said
+    wanted = ["objects.csv", "pairs.csv", "points.csv", "polarity.json", "rose.png", "vectors.csv", "vectors.png"]
+    assert sorted(path.name for path in (folder / "out").iterdir()) == [f"cells_{ending}" for ending in wanted]
+    objects = pd.read_csv("out/cells_objects.csv")
+    assert objects["class"].tolist() == ["golgi"] * 4 + ["nuclei"] * 4
+    assert objects["mean_golgi"][:4].tolist() == [600] * 4
+    pairs = pd.read_csv("out/cells_pairs.csv")
+    assert pairs["first_label"].tolist() == pairs["second_label"].tolist() == [1, 2, 3, 4]
+    assert json.loads((folder / "out/cells_polarity.json").read_text())["n_pairs"] == 4
+    assert (folder / "out/cells_rose.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_masks_are_numbered_first(folder, labels):
+    diameters = ("--object-diameter", "golgi=8,nuclei=16")
+    assert run("--prediction", "cells_mask.tif", "-o", "out", *diameters, "--quiet") == 0
+    numbers = read_volume("out/cells_objects.tif")
+    assert numbers.voxel_size_um == pytest.approx(VOXEL_SIZE)
+    for k, diameter in enumerate((8, 16)):
+        wanted = label_objects(labels[..., k] > 0, diameter=diameter, spacing=(2, 1, 1))
+        np.testing.assert_array_equal(numbers.array[..., k], wanted)
+    assert len(pd.read_csv("out/cells_objects.csv")) == numbers.array.max(axis=(0, 1, 2)).sum()
+
+
+def test_a_folder_means_its_masks_or_its_labels(folder):
+    assert run("--prediction", ".", "-o", "masks", "--quiet") == 0
+    assert run("--labels", ".", "-o", "labels", "--quiet") == 0
+    assert {path.name.split("_")[0] for path in folder.glob("[ml]a*/*")} == {"cells"}
+
+
+def test_parquet_is_written_where_it_is_asked_for(folder):
+    needs_pyarrow()
+    assert run("--labels", "plain.tif", "-o", "out", "--format", "parquet", "--quiet") == 0
+    assert len(pd.read_parquet("out/plain_objects.parquet")) == 8
+    assert len(pd.read_parquet("out/plain_pairs.parquet")) == 4
+
+
+def test_without_a_voxel_size_lengths_are_in_voxels_and_it_says_so(folder, capsys):
+    assert run("--labels", "plain.tif", "-o", "out", "--quiet") == 0
+    assert "lengths in voxels, as the voxel size is not known (--voxel-size)" in capsys.readouterr().out
+    assert "volume_voxels" in pd.read_csv("out/plain_objects.csv").columns
+    assert run("--labels", "plain.tif", "-o", "known", "--voxel-size", "0.5,0.25,0.25", "--quiet") == 0
+    assert "volume_um3" in pd.read_csv("known/plain_objects.csv").columns
+
+
+def test_the_greatest_distance_is_in_the_tables_unit(folder):
+    assert run("--labels", "cells_objects.tif", "-o", "out", "--max-distance", "0.8um", "--quiet") == 0
+    assert pd.read_csv("out/cells_pairs.csv")["first_label"].tolist() == [1]
+
+
+def test_empty_masks_give_empty_tables_with_their_columns(folder, capsys):
+    write_volume("empty_mask.tif", Volume(np.zeros((5, 9, 8, 2), bool)))
+    assert run("--prediction", "empty_mask.tif", "-o", "out", "--quiet") == 0
+    assert "empty: 0 golgi, 0 nuclei" in capsys.readouterr().out
+    objects = pd.read_csv("out/empty_objects.csv")
+    assert len(objects) == 0
+    assert "volume_voxels" in objects.columns
+    assert "length_voxels" in pd.read_csv("out/empty_pairs.csv").columns
+    assert json.loads((folder / "out/empty_polarity.json").read_text())["p_value"] is None
+
+
+def test_one_class_has_no_pairs_unless_they_are_asked_for(folder, capsys, labels):
+    write_volume("one.tif", Volume(labels[..., 1], VOXEL_SIZE))
+    assert run("--labels", "one.tif", "-o", "out", "--quiet") == 0
+    assert not list(folder.glob("out/*pairs*"))
+    capsys.readouterr()
+    said = refused(capsys, "--labels", "one.tif", "-o", "again", "--pairs", "nuclei,golgi")
+    assert "the only class is nuclei" in said
+    assert "--max-distance" in refused(capsys, "--labels", "one.tif", "-o", "again", "--max-distance", "3")
+    assert not (folder / "again").exists()
+
+
+def test_one_giant_blob_is_one_object(folder):
+    write_volume("blob_mask.tif", Volume(np.pad(np.ones((20, 50, 50), bool), 3)[..., np.newaxis], VOXEL_SIZE))
+    assert run("--prediction", "blob_mask.tif", "-o", "out", "--object-diameter", "nuclei=8", "--quiet") == 0
+    assert len(pd.read_csv("out/blob_objects.csv")) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--labels", "missing.tif"], "missing.tif: no such file"),
+        (["--labels", "cells_objects.tif", "--images", "."], "give one for each"),
+        (["--labels", "cells_objects.tif", "--images", "small.tif"], "(6, 7, 8)"),
+        (["--labels", "cells_objects.tif", "--classes", "a,b,c"], "3 classes are named"),
+        (["--labels", "cells_objects.tif", "--object-diameter", "nuclei=8"], "leave it out with --labels"),
+        (["--labels", "cells_objects.tif", "--pairs", "nuclei"], "name two classes"),
+        (["--labels", "cells_objects.tif", "--pairs", "nuclei,er"], "the classes are golgi, nuclei"),
+        (["--labels", "cells_objects.tif", "--max-distance", "near"], "give a length above 0"),
+        (["--labels", "plain.tif", "--max-distance", "3um"], "without um"),
+        (["--labels", "noise.tif"], "instance numbers"),
+        (["--prediction", "noise.tif"], "no probabilities"),
+        (["--prediction", "cells_objects.tif"], "--labels"),
+        (["--prediction", "cells_mask.tif", "--threshold", "2"], "between 0 and 1"),
+        (["--prediction", "cells_mask.tif", "--object-diameter", "er=8"], "the classes are golgi, nuclei"),
+        (["--labels", "cells_objects.tif", "--prediction", "cells_mask.tif"], "not allowed with"),
+        ([], "required"),
+    ],
+)
+def test_mistakes_get_one_line_and_leave_nothing(folder, capsys, arguments, reason):
+    write_volume("small.tif", Volume(np.zeros((6, 7, 8, 2), np.uint8)))
+    write_volume("noise.tif", Volume(np.random.default_rng(0).normal(size=(6, 7, 8, 2)).astype(np.float32)))
+    assert reason in refused(capsys, *arguments, "-o", "out")
+    assert not (folder / "out").exists()
+
+
+def test_nothing_existing_is_replaced_without_being_asked(folder, capsys):
+    assert run("--labels", "cells_objects.tif", "-o", "out", "--quiet") == 0
+    before = (folder / "out/cells_objects.csv").read_bytes()
+    assert "exists already" in refused(capsys, "--labels", "cells_objects.tif", "-o", "out")
+    assert run("--labels", "cells_objects.tif", "-o", "out", "--voxel-size", "1,1,1", "--overwrite", "--quiet") == 0
+    assert (folder / "out/cells_objects.csv").read_bytes() != before
+
+
+def test_what_simulate_wrote_is_measured_as_it_was_drawn(tmp_path):
+    stack = tc.simulate_stack((24, 64, 64), seed=2)
+    found = tc.analyse(stack.truth.objects)
+    drawn = {(one.class_name, one.number): one.n_voxels for one in stack.truth.scene.table}
+    rows = found.objects.itertuples()
+    assert {(row[1], row.label): row.n_voxels for row in rows} == drawn
+    assert (found.pairs["first_label"] == found.pairs["second_label"]).mean() > 0.9
