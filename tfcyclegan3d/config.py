@@ -58,7 +58,8 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists, strings and numbers."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        document: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return document
 
     def save(self, path: str | Path) -> None:
         """Write JSON."""
@@ -92,7 +93,8 @@ def from_dict(document: Mapping[str, Any]) -> Config:
     ------
     UnknownKeyError, ConfigError
     """
-    return build(Config, document)
+    built: Config = build(Config, document)
+    return built
 
 
 def load(path: str | Path) -> Config:

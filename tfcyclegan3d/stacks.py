@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Stacks(Sequence[Volume]):
         scratch_folder: str | Path | None = None,
     ) -> None:
         self.given = [stacks] if isinstance(stacks, Volume | np.ndarray | str | Path) else list(stacks)
-        self._reading = {"axes": axes, "channels": channels, "voxel_size_um": voxel_size_um}
+        self._reading: dict[str, Any] = {"axes": axes, "channels": channels, "voxel_size_um": voxel_size_um}
         self._scratch_folder = scratch_folder
         self._kept: dict[int, Volume] = {}
         self._latest: tuple[int, Volume] | None = None

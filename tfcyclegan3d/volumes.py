@@ -81,7 +81,8 @@ class Volume:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Lengths (z, y, x) in voxels."""
-        return self.array.shape[:3]
+        z, y, x, _ = self.array.shape
+        return z, y, x
 
     @property
     def n_channels(self) -> int:
@@ -162,7 +163,7 @@ def read_volume(
     volume = Volume(stored.array, voxel_size_um or stored.voxel_size_um, stack_name(Path(path)))
     if channels is None:
         return volume
-    if stored.array.flags.writeable:
+    if stored.array.flags.writeable or scratch is None:
         return volume.select_channels(channels)
     return _selected_on_disk(volume, channels, scratch)
 
@@ -192,7 +193,8 @@ def read_grid(
     # One voxel is enough to say whether there are such channels.
     voxel = Volume(stored.array[:1, :1, :1], voxel_size_um or stored.voxel_size_um, stack_name(Path(path)))
     n_channels = voxel.n_channels if channels is None else voxel.select_channels(channels).n_channels
-    return Grid(stored.array.shape[:3], n_channels, voxel.voxel_size_um, voxel.name)
+    z, y, x, _ = stored.array.shape
+    return Grid((z, y, x), n_channels, voxel.voxel_size_um, voxel.name)
 
 
 def _selected_on_disk(volume: Volume, channels: Sequence[int], scratch: ScratchFile) -> Volume:
