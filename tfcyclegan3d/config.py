@@ -109,13 +109,16 @@ def load(path: str | Path) -> Config:
         raise errors.FileMissingError(path, "configuration file")
     try:
         document = _parsed(path.read_text())
-    except (yaml.YAMLError, ValueError) as error:
+    except (OSError, yaml.YAMLError, ValueError) as error:
         raise errors.ConfigError(
             str(path), str(error), "give a YAML or JSON file as an earlier run wrote it"
         ) from error
     if not isinstance(document, dict):
         raise errors.ConfigError(str(path), document, "give a YAML or JSON file as an earlier run wrote it")
-    return from_dict(document)
+    try:
+        return from_dict(document)
+    except (errors.ConfigError, errors.UnknownKeyError) as error:
+        raise error.of_file(path) from None
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Volume:
 
     Raises
     ------
-    UserError
+    VolumeContentError
         If the array has another number of dimensions, or the voxel size is not three positive numbers.
     """
 
@@ -64,16 +64,18 @@ class Volume:
         if array.ndim == 3:
             array = array[..., np.newaxis]
         if array.ndim != 4:
-            raise errors.UserError(
-                f"{self.name}: an array of shape {array.shape} is no volume",
+            raise errors.VolumeContentError(
+                self.name,
+                f"an array of shape {array.shape} is no volume",
                 "give an array of axes Z, Y, X or Z, Y, X, channel",
             )
         object.__setattr__(self, "array", array)
         if self.voxel_size_um is not None:
             size = tuple(float(length) for length in self.voxel_size_um)
             if len(size) != 3 or not all(length > 0 and math.isfinite(length) for length in size):
-                raise errors.UserError(
-                    f"{self.name}: a voxel size of {self.voxel_size_um} um is none",
+                raise errors.VolumeContentError(
+                    self.name,
+                    f"a voxel size of {self.voxel_size_um} um is none",
                     "give three positive numbers (z, y, x), or None",
                 )
             object.__setattr__(self, "voxel_size_um", size)
