@@ -64,7 +64,7 @@ SHORTENED = {
             for word in ("--set", setting)
         ),
     ],
-    "crossval": ["--methods", "otsu,smoothed-otsu"],
+    "crossval": ["--methods", "otsu"],
     "predict": ["--tile", "32,64,64", "--set", "inference.halo=4"],
 }
 SMALL = "24,40,44"
@@ -166,6 +166,7 @@ def copied(options):
 
 def checked(options):
     """Check the options of a comparison, and find its stacks; one is made by the test of its demo."""
+    options.seed = options.seed or 0  # As the command line does.
     crossval._check(options)
     crossval._settings(options)
     if options.layout == "authors":
