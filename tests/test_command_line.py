@@ -250,7 +250,10 @@ TRAIN_MISTAKES = [
     (["--images", CELLS, "--max-minutes", "nan"], "training.max_minutes: received nan"),
     (["--images", CELLS, "--mixed-precision", "float8"], "'float8'"),
     (["--images", CELLS, "--preset", "slow"], "--preset: received 'slow'"),
-    (["--images", CELLS, "--preset", "fast", "--config", "{files}/unknown.yaml"], "--preset: received 'fast'"),
+    (
+        ["--images", CELLS, "--preset", "fast", "--config", "{files}/unknown.yaml"],
+        "--preset: cannot be used with --config",
+    ),
     (["--images", CELLS, "--config", "nowhere.yaml"], "nowhere.yaml: no such configuration file"),
     (["--images", CELLS, "--config", "{files}/broken.json"], "broken.json"),
     (["--images", CELLS, "--config", "{files}/text.txt"], "text.txt"),

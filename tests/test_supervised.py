@@ -124,7 +124,7 @@ def test_settings_that_cannot_train_are_named(n_stacks, changes, says):
 
 def test_an_empty_truth_is_refused():
     pairs = coarse(2)
-    with pytest.raises(errors.PriorError, match="no object"):
+    with pytest.raises(errors.VolumeContentError, match="no object"):
         divided(Pairs(pairs.images, [np.zeros_like(mask) for mask in pairs.masks]), settled(), [])
 
 

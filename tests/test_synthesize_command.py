@@ -98,7 +98,7 @@ def test_nothing_existing_is_replaced_unless_asked(synthesize, tmp_path, capsys)
     [
         (("--shape", "8,30,30", "--count", "0"), "--count"),
         (("--like", "nowhere.tif"), "nowhere.tif"),
-        (("--like", "nowhere.tif", "--count", "2"), "leave it out with --like"),
+        (("--like", "nowhere.tif", "--count", "2"), "--count: cannot be used with --like"),
         (("--shape", "8,30,30", "--classes", "er"), "'er' is not described"),
         (("--shape", "8,30,30", "--seed", "-1"), "--seed"),
         (("--shape", "8,30,30", "--prior", "nowhere.json"), "nowhere.json"),

@@ -20,12 +20,14 @@ def picture_colours(class_names: Sequence[str]) -> np.ndarray:
 
 def stack_colours(class_names: Sequence[str]) -> list[tuple[int, int, int]]:
     """Return a colour, three whole numbers up to 255, for each channel of a stack."""
-    return [tuple(int(part) for part in colour) for colour in np.rint(255 * _colours(class_names, _IN_STACKS))]
+    colours = np.rint(255 * _colours(class_names, _IN_STACKS)).astype(int).tolist()
+    return [(red, green, blue) for red, green, blue in colours]
 
 
 def composite(plane: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
     """Lay the channels of a plane (YXC in [0, 1]) over each other in their colours (YX3 in [0, 1])."""
-    return np.clip(np.asarray(plane, dtype=np.float64) @ picture_colours(class_names), 0, 1)
+    mixed: np.ndarray = np.clip(np.asarray(plane, dtype=np.float64) @ picture_colours(class_names), 0, 1)
+    return mixed
 
 
 def _colours(class_names: Sequence[str], known: dict[str, tuple[float, float, float]]) -> np.ndarray:

@@ -69,7 +69,8 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists, strings and numbers."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        document: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return document
 
     def save(self, path: str | Path) -> None:
         """Write JSON."""
@@ -103,7 +104,8 @@ def from_dict(document: Mapping[str, Any]) -> Config:
     ------
     UnknownKeyError, ConfigError
     """
-    return build(Config, document)
+    built: Config = build(Config, document)
+    return built
 
 
 def load(path: str | Path) -> Config:
@@ -118,13 +120,16 @@ def load(path: str | Path) -> Config:
         raise errors.FileMissingError(path, "configuration file")
     try:
         document = _parsed(path.read_text())
-    except (yaml.YAMLError, ValueError) as error:
+    except (OSError, yaml.YAMLError, ValueError) as error:
         raise errors.ConfigError(
             str(path), str(error), "give a YAML or JSON file as an earlier run wrote it"
         ) from error
     if not isinstance(document, dict):
         raise errors.ConfigError(str(path), document, "give a YAML or JSON file as an earlier run wrote it")
-    return from_dict(document)
+    try:
+        return from_dict(document)
+    except (errors.ConfigError, errors.UnknownKeyError) as error:
+        raise error.of_file(path) from None
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:

@@ -77,7 +77,8 @@ class MonitorsConfig:
 
     def of(self, monitor: str) -> MonitorConfig:
         """Return what is set for a monitor."""
-        return getattr(self, monitor)
+        found: MonitorConfig = getattr(self, monitor)
+        return found
 
     def is_severe(self, monitor: str) -> bool:
         """Tell whether a monitor's failure at the end makes a run one not to be trusted."""

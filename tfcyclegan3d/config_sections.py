@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tfcyclegan3d.strict import require
 
@@ -36,7 +36,7 @@ class PreprocessingConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        given = self.percentiles or ()
+        given: Any = self.percentiles or ()
         pairs = given if given and isinstance(given[0], Sequence) else (given,) if given else ()
         require(
             all(0 <= low < high <= 100 for low, high in pairs),

@@ -34,6 +34,12 @@ class UserError(Exception):
         """Say how to make it again in another process, whatever its class takes."""
         return _made_again, (type(self), self.what, self.remedy)
 
+    def of_file(self, path: str | Path) -> UserError:
+        """Return this error naming the file that holds the mistake, too."""
+        named = type(self).__new__(type(self))
+        UserError.__init__(named, f"{path}: {self.what}", self.remedy)
+        return named
+
 
 def _made_again(kind: type[UserError], what: str, remedy: str) -> UserError:
     error = kind.__new__(kind)
@@ -78,10 +84,10 @@ class VolumeContentError(UserError):
 class ChannelError(UserError):
     """A number of channels that does not fit the classes."""
 
-    def __init__(self, name: str | Path, n_channels: int, wanted: str) -> None:
+    def __init__(self, name: str | Path, n_channels: int, wanted: str, remedy: str = "") -> None:
         super().__init__(
             f"{name}: has {n_channels} channel{'s' if n_channels != 1 else ''}, {wanted}",
-            "choose channels with --channels (for example --channels 0,1) or name the classes with --classes",
+            remedy or "choose channels with --channels (for example --channels 0,1) or name the classes with --classes",
         )
 
 
@@ -99,7 +105,14 @@ class OptionError(UserError):
     """An option, or a combination of options, that cannot be used."""
 
     def __init__(self, option: str, received: object, remedy: str) -> None:
-        super().__init__(f"{option}: received {received!r}", remedy)
+        super().__init__(f"{option}: {'not given' if received is None else f'received {received!r}'}", remedy)
+
+
+class OptionsClashError(UserError):
+    """Options of which each can be used, and not all of them together."""
+
+    def __init__(self, one: str, other: str, remedy: str) -> None:
+        super().__init__(f"{one}: cannot be used with {other}", remedy)
 
 
 class ConfigError(UserError):
@@ -126,6 +139,17 @@ class PriorError(UserError):
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"prior: {what}", remedy)
+
+
+class MicroscopeError(UserError):
+    """A description of a microscope that cannot be read."""
+
+    def __init__(self, path: str | Path, reason: str, remedy: str) -> None:
+        super().__init__(f"{path}: {reason}", remedy)
+
+
+class PairingError(UserError):
+    """Stacks and truths that cannot be told to belong together."""
 
 
 class ClusterError(UserError):

@@ -10,11 +10,14 @@ published code (3.5 x Golgi + 1 x nuclei).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from keras import ops
 
+Tensor: TypeAlias = Any  # Of whichever backend Keras runs on.
 
-def least_squares_generator_loss(fake_scores):
+
+def least_squares_generator_loss(fake_scores: Tensor) -> Tensor:
     """``mean((D(fake) - 1)^2)``, at least 0.
 
     References
@@ -24,7 +27,7 @@ def least_squares_generator_loss(fake_scores):
     return ops.mean(ops.square(fake_scores - 1.0))
 
 
-def least_squares_critic_loss(real_scores, fake_scores):
+def least_squares_critic_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """``(mean((D(real) - 1)^2) + mean(D(fake)^2)) / 2``, at least 0; 0.25 when the critic cannot tell.
 
     The half slows the critic against the generator, as in the CycleGAN paper (section 7.2 of its appendix).
@@ -32,7 +35,7 @@ def least_squares_critic_loss(real_scores, fake_scores):
     return 0.5 * (ops.mean(ops.square(real_scores - 1.0)) + ops.mean(ops.square(fake_scores)))
 
 
-def weighted_l1(target, output, class_weights: Sequence[float]):
+def weighted_l1(target: Tensor, output: Tensor, class_weights: Sequence[float]) -> Tensor:
     """``sum over classes k of w_k * mean |target_k - output_k|``.
 
     The cycle and identity loss of the paper (section III.C), class 0 being Golgi with w = 3.5, class 1 nuclei with 1.
@@ -41,7 +44,9 @@ def weighted_l1(target, output, class_weights: Sequence[float]):
     return ops.sum(error * _per_class(class_weights, error))
 
 
-def balanced_l1(target, output, class_weights: Sequence[float], foreground_weights):
+def balanced_l1(
+    target: Tensor, output: Tensor, class_weights: Sequence[float], foreground_weights: Sequence[float]
+) -> Tensor:
     """L1 in which voxels of ``target``'s foreground weigh ``foreground_weights[k]`` times those of its background.
 
     ``sum_k w_k * mean(b_k |target_k - output_k|) / mean(b_k)`` with b_k = foreground_weights[k] in an object, 1 in the
@@ -55,7 +60,7 @@ def balanced_l1(target, output, class_weights: Sequence[float], foreground_weigh
     return ops.sum(error * _per_class(class_weights, error))
 
 
-def balanced_cross_entropy(target, logits, foreground_weights):
+def balanced_cross_entropy(target: Tensor, logits: Tensor, foreground_weights: Sequence[float]) -> Tensor:
     """Mean over classes of the cross-entropy, object voxels weighing ``foreground_weights[k]`` times the background.
 
     ``logits`` are those of a tanh output, so the probability is sigmoid(2 logits). Computed as
@@ -67,7 +72,9 @@ def balanced_cross_entropy(target, logits, foreground_weights):
     return ops.mean(weights * foreground * ops.softplus(-x) + (1.0 - foreground) * ops.softplus(x))
 
 
-def soft_dice_loss(target, output, class_weights: Sequence[float] | None = None, smooth: float = 1.0):
+def soft_dice_loss(
+    target: Tensor, output: Tensor, class_weights: Sequence[float] | None = None, smooth: float = 1.0
+) -> Tensor:
     """``mean over classes of 1 - (2 sum(t p) + s) / (sum t + sum p + s)``, t and p being target and output in [0, 1].
 
     With ``class_weights`` w the mean is ``sum_k w_k (1 - dice_k) / sum_k w_k``.
@@ -85,7 +92,9 @@ def soft_dice_loss(target, output, class_weights: Sequence[float] | None = None,
     return 1.0 - ops.mean(score)
 
 
-def segmentation_loss(target, logits, output, foreground_weights, n_classes: int | None = None):
+def segmentation_loss(
+    target: Tensor, logits: Tensor, output: Tensor, foreground_weights: Sequence[float], n_classes: int | None = None
+) -> Tensor:
     """``balanced_cross_entropy(target, logits) + soft_dice_loss(target, output)``.
 
     Logits take part because a tanh which has saturated at "all background" has no gradient left to come back with.
@@ -102,7 +111,14 @@ def segmentation_loss(target, logits, output, foreground_weights, n_classes: int
     return balanced_cross_entropy(target, logits, foreground_weights) + soft_dice_loss(target, output)
 
 
-def paired_loss(mask, mask_logits, mask_output, image, image_output, foreground_weights):
+def paired_loss(
+    mask: Tensor,
+    mask_logits: Tensor,
+    mask_output: Tensor,
+    image: Tensor,
+    image_output: Tensor,
+    foreground_weights: Sequence[float],
+) -> Tensor:
     """``segmentation_loss`` of the mask plus ``mean |image - image_output|``: both directions on pairs.
 
     Images have one channel a class.
@@ -111,6 +127,6 @@ def paired_loss(mask, mask_logits, mask_output, image, image_output, foreground_
     return of_mask + ops.mean(ops.abs(image - image_output))
 
 
-def _per_class(weights, like):
+def _per_class(weights: Sequence[float], like: Tensor) -> Tensor:
     """Return one number a class as a tensor of the type of ``like``, to be multiplied along the last axis."""
     return ops.convert_to_tensor(weights, dtype=like.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 MICROMETRES = {
     "pm": 1e-6, "picometer": 1e-6, "a": 1e-4, "å": 1e-4, "angstrom": 1e-4,
@@ -16,7 +17,7 @@ MICROMETRES = {
 SIGNIFICANT_DIGITS = 7
 
 
-def in_um(size: object, unit: object) -> float | None:
+def in_um(size: Any, unit: object) -> float | None:
     """Return a length in micrometres, or None where it is no number or its unit is none of length."""
     # ImageJ writes the micro sign as the six characters \u00B5, and Unicode has a second letter that looks like it.
     name = str(unit).strip().lower().replace("\\u00b5", "µ").replace("\u03bc", "µ").replace("\\u00c5", "å")

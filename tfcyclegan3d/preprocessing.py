@@ -95,7 +95,8 @@ def stretch(array: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     ndarray of float32, of the same shape
     """
     low, high = bounds[:, 0].astype(np.float32), bounds[:, 1].astype(np.float32)
-    return np.clip((array.astype(np.float32) - low) * (2 / (high - low)) - 1, -1, 1)
+    stretched: np.ndarray = np.clip((array.astype(np.float32) - low) * (2 / (high - low)) - 1, -1, 1)
+    return stretched
 
 
 def downsample(array: np.ndarray, factors: Triple) -> np.ndarray:
@@ -108,7 +109,8 @@ def downsample(array: np.ndarray, factors: Triple) -> np.ndarray:
     array = array.astype(np.float32, copy=False)
     if tuple(factors) == (1, 1, 1):
         return array
-    return _blocks(array, factors).mean(axis=(1, 3, 5))
+    means: np.ndarray = _blocks(array, factors).mean(axis=(1, 3, 5))
+    return means
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +155,8 @@ def downsampled_slabs(array: np.ndarray, factors: Triple) -> Iterator[np.ndarray
 
 def coarse_numbers(numbers: np.ndarray, factors: Triple) -> np.ndarray:
     """Return the highest number in each block of ``factors`` voxels (ZYXC)."""
-    return _blocks(numbers, factors).max(axis=(1, 3, 5))
+    highest: np.ndarray = _blocks(numbers, factors).max(axis=(1, 3, 5))
+    return highest
 
 
 def _blocks(array: np.ndarray, factors: Triple) -> np.ndarray:
@@ -221,4 +224,5 @@ def working_factors(smallest_diameter: float, voxel_size: Sequence[float], targe
         Each at least 1 and at most 8.
     """
     diameters = [smallest_diameter / side for side in voxel_size]
-    return tuple(int(np.clip(np.floor(diameter / target + 0.35), 1, 8)) for diameter in diameters)
+    z, y, x = (int(np.clip(np.floor(diameter / target + 0.35), 1, 8)) for diameter in diameters)
+    return z, y, x

@@ -65,7 +65,8 @@ class _State:
     def __init__(self, title: str, count: bool) -> None:
         self.title, self._count = title, count
         self.begun = self.said = time.monotonic()
-        self.done, self.total, self.message, self._left = 0, 0, "", None
+        self.done, self.total, self.message = 0, 0, ""
+        self._left: float | None = None
 
     def take(self, done: int, total: int, message: str, seconds_left: float | None) -> None:
         self.done, self.total, self.message, self._left = done, total, message, seconds_left
@@ -152,7 +153,7 @@ class _Notebook(_State):
 
 @contextmanager
 def _terminal(title: str, count: bool) -> Iterator[OnProgress]:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.table import Column
     from rich.text import Text
@@ -160,7 +161,7 @@ def _terminal(title: str, count: bool) -> Iterator[OnProgress]:
     class WithLineBelow(Progress):
         """Progress of one task, whose message goes on below the bar."""
 
-        def get_renderables(self):
+        def get_renderables(self) -> Iterator[RenderableType]:
             yield from super().get_renderables()
             for task in self.tasks:
                 if task.fields["below"]:

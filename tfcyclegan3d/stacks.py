@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Stacks(Sequence[Volume]):
         allow_missing_chunks: bool = False,
     ) -> None:
         self.given = [stacks] if isinstance(stacks, Volume | np.ndarray | str | Path) else list(stacks)
-        self._reading = {
+        self._reading: dict[str, Any] = {
             "axes": axes,
             "channels": channels,
             "voxel_size_um": voxel_size_um,

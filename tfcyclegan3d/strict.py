@@ -60,7 +60,7 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
         return value
     if origin is tuple:
         return _coerce_tuple(value, arguments, key)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         require(isinstance(value, dict), key, value, "give its keys and values")
         return build(hint, value, f"{key}.")
     if hint is float and isinstance(value, str):

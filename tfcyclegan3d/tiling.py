@@ -18,7 +18,7 @@ from tfcyclegan3d import errors
 # Values in a slab: 16 MiB of float32.
 SLAB_VALUES = 2**22
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]  # Z, Y, X; what tuple() makes of three numbers has no length that a type checker knows.
 Padding = tuple[tuple[int, int], ...]
 T = TypeVar("T")
 

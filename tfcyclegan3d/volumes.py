@@ -50,7 +50,7 @@ class Volume:
 
     Raises
     ------
-    UserError
+    VolumeContentError
         If the array has another number of dimensions, or the voxel size is not three positive numbers.
     """
 
@@ -64,16 +64,18 @@ class Volume:
         if array.ndim == 3:
             array = array[..., np.newaxis]
         if array.ndim != 4:
-            raise errors.UserError(
-                f"{self.name}: an array of shape {array.shape} is no volume",
+            raise errors.VolumeContentError(
+                self.name,
+                f"an array of shape {array.shape} is no volume",
                 "give an array of axes Z, Y, X or Z, Y, X, channel",
             )
         object.__setattr__(self, "array", array)
         if self.voxel_size_um is not None:
             size = tuple(float(length) for length in self.voxel_size_um)
             if len(size) != 3 or not all(length > 0 and math.isfinite(length) for length in size):
-                raise errors.UserError(
-                    f"{self.name}: a voxel size of {self.voxel_size_um} um is none",
+                raise errors.VolumeContentError(
+                    self.name,
+                    f"a voxel size of {self.voxel_size_um} um is none",
                     "give three positive numbers (z, y, x), or None",
                 )
             object.__setattr__(self, "voxel_size_um", size)
@@ -81,7 +83,8 @@ class Volume:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Lengths (z, y, x) in voxels."""
-        return self.array.shape[:3]
+        z, y, x, _ = self.array.shape
+        return z, y, x
 
     @property
     def n_channels(self) -> int:
@@ -162,7 +165,7 @@ def read_volume(
     volume = Volume(stored.array, voxel_size_um or stored.voxel_size_um, stack_name(Path(path)))
     if channels is None:
         return volume
-    if stored.array.flags.writeable:
+    if stored.array.flags.writeable or scratch is None:
         return volume.select_channels(channels)
     return _selected_on_disk(volume, channels, scratch)
 
@@ -192,7 +195,8 @@ def read_grid(
     # One voxel is enough to say whether there are such channels.
     voxel = Volume(stored.array[:1, :1, :1], voxel_size_um or stored.voxel_size_um, stack_name(Path(path)))
     n_channels = voxel.n_channels if channels is None else voxel.select_channels(channels).n_channels
-    return Grid(stored.array.shape[:3], n_channels, voxel.voxel_size_um, voxel.name)
+    z, y, x, _ = stored.array.shape
+    return Grid((z, y, x), n_channels, voxel.voxel_size_um, voxel.name)
 
 
 def _selected_on_disk(volume: Volume, channels: Sequence[int], scratch: ScratchFile) -> Volume:

@@ -115,7 +115,7 @@ def _check(options: argparse.Namespace) -> None:
     from tfcyclegan3d import errors
 
     if options.demo and (options.images or options.truth):
-        raise errors.OptionError("--demo", "--images or --truth beside it", "give either --demo or stacks of your own")
+        raise errors.OptionsClashError("--demo", "--images or --truth", "give either --demo or stacks of your own")
     if not options.demo and not options.images:
         raise errors.OptionError("--images", None, "give stacks and their --truth, or --demo")
     if options.layout == "authors" and (options.truth or len(options.images or ()) != 1):

@@ -153,7 +153,12 @@ def _score(
                     path,
                 )
         if scores and score.keys() != scores[0].keys():
-            raise errors.ChannelError(prediction, len(score), f"but the stacks before it have {len(scores[0])}")
+            raise errors.ChannelError(
+                prediction,
+                len(score),
+                f"but the stacks before it have {len(scores[0])}",
+                "give stacks of the same classes, or score them one by one",
+            )
         scores.append(score)
         if with_objects:
             _say_masks(((prediction, predicted), (truth, true)))

@@ -127,19 +127,17 @@ def _check(options: argparse.Namespace) -> None:
     if options.workers is not None and options.workers < 1:
         raise errors.OptionError("--workers", options.workers, "give at least 1")
     if options.count is not None and options.like is not None:
-        raise errors.OptionError("--count", options.count, "leave it out with --like, which draws one mask a stack")
+        raise errors.OptionsClashError("--count", "--like", "leave it out: one mask is drawn a stack")
     if options.count is not None and options.count < 1:
         raise errors.OptionError("--count", options.count, "give at least 1")
     if options.fit and options.like is None:
-        raise errors.OptionError(
-            "--fit", "--shape beside it", "give the stacks to fit to with --like, in place of --shape"
-        )
+        raise errors.OptionsClashError("--fit", "--shape", "give the stacks to fit to with --like, in place of --shape")
     for option, value in (("--axes", options.axes), ("--channels", options.channels)):
         if value is not None and options.like is None:
-            raise errors.OptionError(option, value, "leave it out with --shape; --classes chooses what is drawn")
+            raise errors.OptionsClashError(option, "--shape", "leave it out; --classes chooses what is drawn")
     if options.prior is not None and (options.fit or options.object_diameter):
         other = "--fit" if options.fit else "--object-diameter"
-        raise errors.OptionError("--prior", str(options.prior), f"leave it out with {other}, which makes a prior")
+        raise errors.OptionsClashError("--prior", other, f"leave out {other}, which makes a prior, or --prior")
 
 
 def _grids(options: argparse.Namespace) -> list[Grid]:

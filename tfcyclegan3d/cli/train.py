@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     from tfcyclegan3d.quiet_tensorflow import import_quietly
 
     if options.demo and (options.images or options.masks):
-        raise errors.OptionError("--demo", "--images or --masks beside it", "give either --demo or stacks of your own")
+        raise errors.OptionsClashError("--demo", "--images or --masks", "give either --demo or stacks of your own")
     if not options.demo and not options.images:
         remedy = "give your stacks, or --demo to see it work on built-in ones"
         if options.resume:
@@ -136,9 +136,9 @@ def _check_options_apply(options: argparse.Namespace) -> None:
     drawing = {"--object-diameter": options.object_diameter, "--prior": options.prior}
     for option, value in drawing.items():
         if value and options.masks:
-            raise errors.OptionError(option, str(value), "leave it out with --masks, beside which none are drawn")
+            raise errors.OptionsClashError(option, "--masks", "leave it out: beside given masks none are drawn")
     if options.prior and options.object_diameter:
-        raise errors.OptionError("--object-diameter", str(options.object_diameter), "leave it out with --prior")
+        raise errors.OptionsClashError("--object-diameter", "--prior", "leave one of them out: a prior holds all sizes")
 
 
 def _check_method(options: argparse.Namespace, method: str) -> None:
@@ -147,16 +147,16 @@ def _check_method(options: argparse.Namespace, method: str) -> None:
 
     learns_from_truth = method in ("unet", "vox2vox")
     if options.demo and method != "cyclegan":
-        raise errors.OptionError("--demo", f"--method {method} beside it", "see all methods with 'crossval --demo'")
+        raise errors.OptionsClashError("--demo", f"--method {method}", "see all methods with 'crossval --demo'")
     if learns_from_truth and not options.truth:
         raise errors.OptionError("--truth", None, f"give the masks of the images, which {method} learns from")
     if not learns_from_truth and options.truth:
         raise errors.OptionError("--truth", options.truth[0], f"leave it out: {method} learns without labels")
     for option, value in (("--masks", options.masks), ("--prior", options.prior)):
         if learns_from_truth and value:
-            raise errors.OptionError(option, str(value), f"leave it out: {method} learns from --truth")
+            raise errors.OptionsClashError(option, f"--method {method}", "leave it out: the method learns from --truth")
     if options.cyclegan_run and method != "two-stage":
-        raise errors.OptionError("--cyclegan-run", str(options.cyclegan_run), "give it with --method two-stage alone")
+        raise errors.OptionsClashError("--cyclegan-run", f"--method {method}", "give it with --method two-stage alone")
 
 
 def _how(options: argparse.Namespace, command: str) -> dict[str, object]:
@@ -265,7 +265,7 @@ def _chosen(options: argparse.Namespace) -> Config | None:
     from tfcyclegan3d import errors, presets
 
     if options.preset and (options.config or options.resume):
-        raise errors.OptionError("--preset", options.preset, "leave it out with --config and --resume, which hold all")
+        raise errors.OptionsClashError("--preset", "--config or --resume", "leave it out: they hold all settings")
     if options.resume:
         run = options.output
         if options.method == "two-stage" and not (run / "config.json").is_file():

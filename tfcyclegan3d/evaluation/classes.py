@@ -62,11 +62,15 @@ def shared_classes(
         raise errors.ShapeMismatchError(titles[0], predicted.shape[:3], titles[1], true.shape[:3])
     n_classes = predicted.shape[3]
     if n_classes != true.shape[3]:
-        raise errors.ChannelError(titles[0], n_classes, f"but {titles[1]} has {true.shape[3]}")
+        raise errors.ChannelError(
+            titles[0], n_classes, f"but {titles[1]} has {true.shape[3]}", "give both with one channel for each class"
+        )
     classes = default_class_names(n_classes) if class_names is None else tuple(class_names)
     if len(classes) != n_classes:
         named = "1 class is" if len(classes) == 1 else f"{len(classes)} classes are"
-        raise errors.ChannelError(titles[0], n_classes, f"but {named} named: {', '.join(classes)}")
+        raise errors.ChannelError(
+            titles[0], n_classes, f"but {named} named: {', '.join(classes)}", "name one class for each channel"
+        )
     if len(set(classes)) != n_classes:
         raise errors.OptionError("classes", ",".join(classes), "give every class a name of its own")
     return classes

@@ -170,16 +170,18 @@ def resembles_intensities(volume: object) -> bool:
 def _mask(volume: object, role: str) -> np.ndarray:
     """Return the objects of a volume or an array as bool ZYXC."""
     array, name = channels_of(volume, role), title_of(volume, role)
+    objects: np.ndarray = array != 0
     if array.dtype.kind in "bui":
-        return array != 0
+        return objects
     if array.dtype.kind != "f":
         raise errors.VolumeContentError(name, f"has values of type {array.dtype}", "give a mask or labels")
     if array.min() >= 0 and array.max() <= 1:
-        return array > PROBABILITY_THRESHOLD
+        probable: np.ndarray = array > PROBABILITY_THRESHOLD
+        return probable
     if not np.all(np.isfinite(array)) or np.any(array != np.rint(array)):
         raise errors.VolumeContentError(
             name,
             f"has values from {array.min():g} to {array.max():g}, which are neither a mask, labels nor probabilities",
             "give 0/255, 0/1, instance numbers, or probabilities between 0 and 1",
         )
-    return array != 0
+    return objects

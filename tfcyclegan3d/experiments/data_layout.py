@@ -104,7 +104,7 @@ def plain_layout(
         If a path, folder or glob leads to no stack.
     OptionError
         If there are no stacks, more of one than of the other, or a file is both image and truth.
-    ShapeMismatchError, UserError
+    ShapeMismatchError, PairingError
         If an image and its truth differ in shape or number of channels, have names that belong to others, or if the
         images differ in their number of channels.
     """
@@ -162,14 +162,14 @@ def authors_layout(folder: str | Path) -> LabelledStacks:
         raise errors.FileMissingError(folder, "folder")
     for name in (AUTHORS_IMAGES, AUTHORS_TRUTHS):
         if not (folder / name).is_dir():
-            raise errors.UserError(
+            raise errors.PairingError(
                 f"{folder}: holds no folder {name}",
                 f"put the crops into {AUTHORS_IMAGES} and masks of the same names into {AUTHORS_TRUTHS}",
             )
     images, masks = _by_name(folder / AUTHORS_IMAGES), _by_name(folder / AUTHORS_TRUTHS)
     for name, image in images.items():
         if name not in masks:
-            raise errors.UserError(
+            raise errors.PairingError(
                 f"{image}: has no mask in {folder / AUTHORS_TRUTHS}",
                 f"add its mask as {name}.tif, or take the crop out of {AUTHORS_IMAGES}",
             )
@@ -195,7 +195,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
     for path in find_stacks([folder]):
         name = stack_name(path)
         if name in found:
-            raise errors.UserError(f"{path}: {found[name].name} beside it has the same name", "keep one of the two")
+            raise errors.PairingError(f"{path}: {found[name].name} beside it has the same name", "keep one of the two")
         found[name] = path
     return found
 
@@ -210,7 +210,7 @@ def _check_names(images: Sequence[Path], truths: Sequence[Path]) -> None:
         return
     for image, truth, *names in zip(images, truths, *keys, strict=True):
         if names[0] != names[1]:
-            raise errors.UserError(
+            raise errors.PairingError(
                 f"{image.name} would be paired with {truth.name}, while others have the name of their truth",
                 "give images and truths in the same order, under the same names",
             )
@@ -222,14 +222,14 @@ def _checked(layout: LabelledStacks) -> LabelledStacks:
     n_channels = images.grids[0].n_channels
     for path, image, truth_path, truth in zip(layout.images, images.grids, layout.truths, truths.grids, strict=True):
         if image.n_channels != n_channels:
-            raise errors.UserError(
+            raise errors.PairingError(
                 f"{path}: has {_channels(image.n_channels)} but {layout.images[0]} has {n_channels}",
                 "give images with the same channels, one a class",
             )
         if image.shape != truth.shape:
             raise errors.ShapeMismatchError(str(path), image.shape, str(truth_path), truth.shape)
         if image.n_channels != truth.n_channels:
-            raise errors.UserError(
+            raise errors.PairingError(
                 f"{truth_path}: has {_channels(truth.n_channels)} but its image {path} has {image.n_channels}",
                 "give a truth with one channel a class, in the order of the image's channels",
             )

@@ -182,7 +182,11 @@ def equal_parts(length: int, most: int, halo: int, multiple: int, *, shifted: bo
         return length, length
     if most < 2 * halo + multiple:
         needed = 2 * halo + multiple
-        raise errors.OptionError("tile shape", most, f"give at least {needed} voxels, of which {2 * halo} are halo")
+        raise errors.OptionError(
+            "tile shape",
+            most,
+            f"give at least {needed} voxels, of which {2 * halo} are halo, or a smaller inference.halo",
+        )
     for n_parts in range(2, length // multiple + 1):
         side = _up(math.ceil(length / n_parts), multiple)
         # The first and the last tile need a halo on one side only.

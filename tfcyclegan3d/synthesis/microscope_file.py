@@ -59,7 +59,7 @@ def load_microscope(path: str | Path) -> Microscope:
     ------
     FileMissingError
         Where there is no such file.
-    UserError
+    MicroscopeError, UnknownKeyError, ConfigError, OptionError
         Where it cannot be read, names an unknown strength, or gives one that cannot be drawn.
     """
     path = Path(path)
@@ -68,15 +68,16 @@ def load_microscope(path: str | Path) -> Microscope:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise errors.UserError(f"{path}: cannot be read ({error})", "mend it, or let 'simulate' write one") from error
+        remedy = "mend it, or let 'simulate' write one"
+        raise errors.MicroscopeError(path, f"cannot be read ({error})", remedy) from error
     if not isinstance(document, dict):
-        raise errors.UserError(
-            f"{path}: holds no strengths of a microscope", "write name: [low, high], or let 'simulate' write one"
+        raise errors.MicroscopeError(
+            path, "holds no strengths of a microscope", "write name: [low, high], or let 'simulate' write one"
         )
     try:
         return build(Microscope, {str(name): _interval(value) for name, value in document.items()}, "microscope.")
     except errors.UserError as error:
-        raise errors.UserError(f"{path}: {error.what}", error.remedy) from error
+        raise error.of_file(path) from None
 
 
 def _interval(value: Any) -> Any:

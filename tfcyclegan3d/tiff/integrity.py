@@ -88,7 +88,7 @@ def _promised_size(tif: tifffile.TiffFile) -> int:
     if tif.is_imagej:
         metadata = tif.imagej_metadata or {}
         planes = math.prod(int(metadata.get(key, 1)) for key in ("frames", "slices"))
-        return planes * tif.pages[0].imagelength * tif.pages[0].imagewidth * int(metadata.get("channels", 1))
+        return planes * int(tif.pages[0].imagelength * tif.pages[0].imagewidth * int(metadata.get("channels", 1)))
     if tif.shaped_metadata:
         return math.prod(tif.shaped_metadata[0].get("shape", (0,)))
     return 0

@@ -100,7 +100,7 @@ def write_planes(
 def _write(
     path: Path,
     data: np.ndarray | Iterator[np.ndarray],
-    shape: tuple[int, int, int, int],
+    shape: tuple[int, ...],
     dtype: np.dtype,
     voxel_size_um: tuple[float, float, float] | None,
     colours: Sequence[tuple[int, int, int]] | None,

@@ -134,7 +134,9 @@ def divided(pairs: Pairs, config: Config, notes: list[str]) -> PreparedPairs:
         notes.append(f"trained on {first} stack(s), validated on {n_validation}, the last one(s) given")
     _check_sides(config)
     if not any(mask.any() for mask in training.masks):
-        raise errors.PriorError("the truth of the stacks trained on holds no object", "check that it is the truth")
+        raise errors.VolumeContentError(
+            "--truth", "the truth of the stacks trained on holds no object", "check that it is the truth"
+        )
     # Losses on pairs balance classes by themselves.
     losses = dataclasses.replace(config.losses, foreground_weights=(1.0,) * len(config.classes))
     return PreparedPairs(dataclasses.replace(config, losses=losses), training, validation, notes)

@@ -126,7 +126,10 @@ def prepare(
     else:
         objects = _drawn_objects(config, prior, voxel_size, prepared_images, scratch, stream=7, notes=notes)
     if not any(one.numbers.any() for one in objects):
-        raise errors.PriorError("the masks hold no object", "give masks with objects, or a prior that fits the stack")
+        raise errors.PriorError(
+            f"the masks hold no object in any of {len(objects)}{' given' if masks else ' drawn'}",
+            "give masks with objects, or a prior that fits the stack",
+        )
     seconds = time.monotonic() - begun
     return Prepared(
         settling.with_foreground_weights(config, objects),

@@ -69,7 +69,7 @@ def truncated_chunk(folder: Path, level: zarr.Array, selection: Sequence[slice])
             with file.open("rb") as opened:
                 header = opened.read(BLOSC_HEADER)
             if len(header) < BLOSC_HEADER or struct.unpack("<I", header[12:])[0] > file.stat().st_size:
-                return level.metadata.encode_chunk_key(chunk)
+                return str(level.metadata.encode_chunk_key(chunk))
     return None
 
 

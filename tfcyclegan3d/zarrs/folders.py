@@ -129,7 +129,7 @@ def _members(path: Path) -> list[str]:
     return sorted((one.name for one in path.iterdir() if is_zarr(one)), key=lambda name: (len(name), name))
 
 
-def _field(holder: object, key: str) -> str:
+def _field(holder: Any, key: str) -> str:
     """Return the path of the first field that a plate's or well's attributes name."""
     try:
         first = str(holder[key][0]["path"])

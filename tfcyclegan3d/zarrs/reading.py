@@ -62,7 +62,8 @@ class ZarrStack:
     @property
     def chunk_shape(self) -> tuple[int, int, int]:
         """Lengths (z, y, x) of the smallest box that can be read without reading more than that."""
-        return self._zyxc(self.level.chunks)[:3]
+        z, y, x, _ = self._zyxc(self.level.chunks)
+        return z, y, x
 
     @property
     def dtype(self) -> np.dtype:

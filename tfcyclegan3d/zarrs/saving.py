@@ -40,8 +40,9 @@ def save_zarr(
     """
     with in_place(path) as made:
         ranges = [_display_range(array[..., channel]) for channel in range(array.shape[-1])]
+        z, y, x, channels = array.shape
         level = create_zarr(
-            made, array.shape, array.dtype, voxel_size_um=voxel_size_um, colours=colours, display_ranges=ranges
+            made, (z, y, x, channels), array.dtype, voxel_size_um=voxel_size_um, colours=colours, display_ranges=ranges
         )
         write_array(level, array)
         build_pyramid(made, _method(array))
