@@ -12,9 +12,13 @@ from tfcyclegan3d import kernels
 from tfcyclegan3d.version import __version__
 
 if TYPE_CHECKING:
-    from tfcyclegan3d import presets
+    from tfcyclegan3d import figures, presets
     from tfcyclegan3d.config import Config
+    from tfcyclegan3d.describing import describe
     from tfcyclegan3d.evaluation.overlap import evaluate
+    from tfcyclegan3d.experiments.comparison_demo import compare_on_simulated
+    from tfcyclegan3d.experiments.cross_validation import CrossValidation, cross_validate
+    from tfcyclegan3d.experiments.data_layout import plain_layout
     from tfcyclegan3d.experiments.two_stage import train_two_stage
     from tfcyclegan3d.exporting.export import export_model
     from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
@@ -36,6 +40,7 @@ kernels.choose()
 _HOMES = {
     "Camera": "synthesis.simulation",
     "Config": "config",
+    "CrossValidation": "experiments.cross_validation",
     "Microscope": "synthesis.microscope",
     "NUCLEI": "synthesis.prior",
     "NUCLEI_AND_GOLGI": "synthesis.prior",
@@ -47,6 +52,9 @@ _HOMES = {
     "SimulatedStack": "synthesis.simulation",
     "SyntheticMasks": "synthesis.masks",
     "Volume": "volumes",
+    "compare_on_simulated": "experiments.comparison_demo",
+    "cross_validate": "experiments.cross_validation",
+    "describe": "describing",
     "evaluate": "evaluation.overlap",
     "export_model": "exporting.export",
     "fit_prior": "synthesis.fitting",
@@ -54,6 +62,7 @@ _HOMES = {
     "load_model": "inference.predictor",
     "load_prior": "synthesis.prior_file",
     "otsu_mask": "thresholding",
+    "plain_layout": "experiments.data_layout",
     "prior_for": "synthesis.diameters",
     "read_volume": "volumes",
     "save_microscope": "synthesis.microscope_file",
@@ -70,6 +79,7 @@ __all__ = [
     "NUCLEI_AND_GOLGI",
     "Camera",
     "Config",
+    "CrossValidation",
     "Microscope",
     "ObjectPrior",
     "Prior",
@@ -80,13 +90,18 @@ __all__ = [
     "SyntheticMasks",
     "Volume",
     "__version__",
+    "compare_on_simulated",
+    "cross_validate",
+    "describe",
     "evaluate",
     "export_model",
+    "figures",
     "fit_prior",
     "load_microscope",
     "load_model",
     "load_prior",
     "otsu_mask",
+    "plain_layout",
     "presets",
     "prior_for",
     "read_volume",
@@ -102,8 +117,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name from the module it lives in."""
-    if name == "presets":
-        return importlib.import_module("tfcyclegan3d.presets")
+    if name in ("figures", "presets"):
+        return importlib.import_module(f"tfcyclegan3d.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'tfcyclegan3d' has no attribute {name!r}")
     return getattr(importlib.import_module(f"tfcyclegan3d.{_HOMES[name]}"), name)
