@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from tfcyclegan3d import errors, panels
 from tfcyclegan3d.colours import picture_colours
@@ -17,6 +17,7 @@ Percentiles = Sequence[float] | Sequence[Sequence[float]]
 
 PANEL_INCHES = 3.6
 N_BINS = 100
+LEAST_TO_ALL = (1e-5, 1.5)  # What the histograms show: all have one scale, to be compared.
 DARK = "0.12"  # Behind the histograms, whose lines have the pictures' bright colours.
 
 
@@ -74,6 +75,6 @@ def _draw_histograms(axis, stretched: np.ndarray, class_names: Sequence[str]) ->
         counts, edges = np.histogram(values, N_BINS, (-1, 1))
         axis.stairs(counts / values.size, edges, color=colour, linewidth=1.4)
         ends.append(f"{name}: {np.mean(values <= -1):.0%} at -1, {np.mean(values >= 1):.1%} at 1")
-    axis.set(yscale="log", xlim=(-1.03, 1.03), xlabel="what the networks see", facecolor=DARK)
+    axis.set(yscale="log", xlim=(-1.03, 1.03), ylim=LEAST_TO_ALL, xlabel="what the networks see", facecolor=DARK)
     axis.set_title("\n".join(ends), fontsize=9)
-    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
