@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tfcyclegan3d.experiments.two_stage import train_two_stage
     from tfcyclegan3d.exporting.export import export_model
     from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
+    from tfcyclegan3d.objects.analysis import Analysis, analyse
+    from tfcyclegan3d.objects.instances import label_objects, voronoi_otsu
+    from tfcyclegan3d.objects.measurements import measure_objects
+    from tfcyclegan3d.objects.pairing import Polarity, pair_objects, polarity
     from tfcyclegan3d.synthesis.diameters import prior_for
     from tfcyclegan3d.synthesis.fitting import PriorFit, fit_prior
     from tfcyclegan3d.synthesis.masks import SyntheticMasks, synthesize_masks
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 kernels.choose()
 
 _HOMES = {
+    "Analysis": "objects.analysis",
     "Camera": "synthesis.simulation",
     "Config": "config",
     "CrossValidation": "experiments.cross_validation",
@@ -46,23 +51,29 @@ _HOMES = {
     "NUCLEI_AND_GOLGI": "synthesis.prior",
     "ObjectPrior": "synthesis.object_prior",
     "Prior": "synthesis.prior",
+    "Polarity": "objects.pairing",
     "PriorFit": "synthesis.fitting",
     "Run": "training.run",
     "SegmentationModel": "inference.predictor",
     "SimulatedStack": "synthesis.simulation",
     "SyntheticMasks": "synthesis.masks",
     "Volume": "volumes",
+    "analyse": "objects.analysis",
     "compare_on_simulated": "experiments.comparison_demo",
     "cross_validate": "experiments.cross_validation",
     "describe": "describing",
     "evaluate": "evaluation.overlap",
     "export_model": "exporting.export",
     "fit_prior": "synthesis.fitting",
+    "label_objects": "objects.instances",
     "load_microscope": "synthesis.microscope_file",
     "load_model": "inference.predictor",
     "load_prior": "synthesis.prior_file",
+    "measure_objects": "objects.measurements",
     "otsu_mask": "thresholding",
+    "pair_objects": "objects.pairing",
     "plain_layout": "experiments.data_layout",
+    "polarity": "objects.pairing",
     "prior_for": "synthesis.diameters",
     "read_volume": "volumes",
     "save_microscope": "synthesis.microscope_file",
@@ -71,17 +82,20 @@ _HOMES = {
     "synthesize_masks": "synthesis.masks",
     "train": "training.run",
     "train_two_stage": "experiments.two_stage",
+    "voronoi_otsu": "objects.instances",
     "write_volume": "volumes",
 }
 
 __all__ = [
     "NUCLEI",
     "NUCLEI_AND_GOLGI",
+    "Analysis",
     "Camera",
     "Config",
     "CrossValidation",
     "Microscope",
     "ObjectPrior",
+    "Polarity",
     "Prior",
     "PriorFit",
     "Run",
@@ -90,6 +104,7 @@ __all__ = [
     "SyntheticMasks",
     "Volume",
     "__version__",
+    "analyse",
     "compare_on_simulated",
     "cross_validate",
     "describe",
@@ -97,11 +112,15 @@ __all__ = [
     "export_model",
     "figures",
     "fit_prior",
+    "label_objects",
     "load_microscope",
     "load_model",
     "load_prior",
+    "measure_objects",
     "otsu_mask",
+    "pair_objects",
     "plain_layout",
+    "polarity",
     "presets",
     "prior_for",
     "read_volume",
@@ -111,6 +130,7 @@ __all__ = [
     "synthesize_masks",
     "train",
     "train_two_stage",
+    "voronoi_otsu",
     "write_volume",
 ]
 

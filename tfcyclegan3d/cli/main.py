@@ -17,7 +17,7 @@ from typing import NoReturn
 from tfcyclegan3d import errors
 from tfcyclegan3d.version import __version__
 
-COMMANDS = ("info", "synthesize", "simulate", "train", "predict", "export", "evaluate", "crossval")
+COMMANDS = ("info", "synthesize", "simulate", "train", "predict", "export", "evaluate", "measure", "crossval")
 # The others take a seed like every command, and draw nothing.
 DRAWING = ("synthesize", "simulate", "train", "crossval")
 INTERRUPTED = 130

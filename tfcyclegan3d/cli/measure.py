@@ -1,0 +1,240 @@
+"""``tfcyclegan3d measure``: objects one by one, nucleus-Golgi pairs and polarity."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfcyclegan3d.cli.arguments import add_missing_chunks, add_output, names, object_diameters, voxel_sides
+
+if TYPE_CHECKING:
+    from tfcyclegan3d.objects.analysis import Analysis
+    from tfcyclegan3d.sources import Source
+
+SUMMARY = "measure objects: size, shape, place and brightness of each, pairs of nucleus and Golgi, polarity"
+EXAMPLE = "tfcyclegan3d measure --prediction masks/ --images stacks/ -o objects"
+
+SUFFIXES_OF_KINDS = ("_objects", "_mask", "_probability")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="PATH",
+        help="instance numbers, one channel a class: files, folders or globs; of a folder with NAME_objects or "
+        "objects_* files, those alone",
+    )
+    what.add_argument(
+        "--prediction",
+        nargs="+",
+        metavar="PATH",
+        help="masks or probabilities, whose objects are numbered first; of a folder with NAME_mask files, those alone",
+    )
+    parser.add_argument("--images", nargs="+", metavar="PATH", help="their stacks, in the same order, for brightness")
+    parser.add_argument(
+        "--object-diameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE[um]",
+        help="with --prediction: typical diameter of a class where it is thinnest, in voxels along X or in um; given "
+        "again, or after a comma, for each further class (estimated where not given)",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="probability above which a voxel is part of an object (0.5 if not given); masks need none",
+    )
+    parser.add_argument("--classes", type=names, metavar="NAME,NAME", help="name of each channel's class")
+    parser.add_argument(
+        "--pairs",
+        type=names,
+        metavar="FROM,TO",
+        help="classes to pair, vectors leading from one to the other (nuclei,golgi where both are there)",
+    )
+    parser.add_argument(
+        "--max-distance",
+        metavar="VALUE[um]",
+        help="greatest distance between the centres of a pair, in the unit of the table or in um (if not given, the "
+        "median diameter of the class that vectors lead from)",
+    )
+    parser.add_argument("--axes", help="order of the files' axes, for example ZCYX, where they do not say it")
+    parser.add_argument("--image-axes", metavar="AXES", help="order of the images' axes, where it is not --axes")
+    parser.add_argument(
+        "--voxel-size",
+        type=voxel_sides,
+        metavar="Z,Y,X",
+        help="of the stacks in um, where the files do not say it, or say it wrongly; unknown, lengths are in voxels",
+    )
+    parser.add_argument(
+        "--format", choices=("csv", "parquet"), default="csv", help="of the tables of objects and pairs (csv)"
+    )
+    add_missing_chunks(parser)
+    add_output(parser, "folder to write NAME_objects, NAME_pairs, pictures and napari's files to, for every stack")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure stack after stack, write all of it at the end, and say what was found."""
+    from tfcyclegan3d.cli.outputs import fresh_folder
+    from tfcyclegan3d.objects.analysis import ENDINGS
+    from tfcyclegan3d.objects.tables import check_format
+    from tfcyclegan3d.progress import progress_bar
+
+    _check(options)
+    check_format(options.format)
+    stacks = _stacks(options)
+    images = _images(options.images, len(stacks))
+    endings = (*ENDINGS, *(("objects.tif",) if options.prediction else ()))
+    writes = tuple(f"{glob.escape(name)}_{ending}" for name in stacks for ending in endings)
+    lines = []
+    with fresh_folder(options.output, options.overwrite, writes) as folder:
+        for (name, path), image in zip(stacks.items(), images, strict=True):
+            with progress_bar(name, not options.quiet and options.prediction is not None) as on_progress:
+                analysis = _measured(options, name, path, image, folder, on_progress)
+            lines += analysis.lines(name)
+    lines.append(f"{options.output}: {_written(options)}")
+    print("\n".join(lines))
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that cannot be used, or not together."""
+    from tfcyclegan3d import errors
+
+    if not 0 < options.threshold < 1:
+        raise errors.OptionError("--threshold", options.threshold, "give a probability between 0 and 1")
+    if options.object_diameter and options.labels:
+        raise errors.OptionError("--object-diameter", options.object_diameter[0], "leave it out with --labels")
+    if options.pairs is not None and len(options.pairs) != 2:
+        raise errors.OptionError("--pairs", ",".join(options.pairs), "name two classes, for example nuclei,golgi")
+
+
+def _stacks(options: argparse.Namespace) -> dict[str, Path]:
+    """Return the stacks to measure, by the name of their files."""
+    from tfcyclegan3d import errors
+    from tfcyclegan3d.volumes import find_stacks, stack_name
+
+    kind, given = ("--labels", options.labels) if options.labels else ("--prediction", options.prediction)
+    found: dict[str, Path] = {}
+    for one in given:
+        stacks = find_stacks([one])
+        meant = [path for path in stacks if _is_meant(stack_name(path), kind)]
+        for path in meant or stacks:
+            name = re.sub(rf"({'|'.join(SUFFIXES_OF_KINDS)})$", "", stack_name(path))
+            if name in found:
+                raise errors.OptionError(kind, str(path), f"several stacks are called {name}: measure them one by one")
+            found[name] = path
+    return found
+
+
+def _is_meant(name: str, kind: str) -> bool:
+    """Tell whether a folder's stack is one that ``predict`` or ``simulate`` wrote for this."""
+    return (
+        name.endswith("_mask") if kind == "--prediction" else name.endswith("_objects") or name.startswith("objects_")
+    )
+
+
+def _images(paths: Sequence[str] | None, n_stacks: int) -> Sequence[Path | None]:
+    from tfcyclegan3d import errors
+    from tfcyclegan3d.volumes import find_images
+
+    if paths is None:
+        return [None] * n_stacks
+    found = find_images(paths)
+    if len(found) != n_stacks:
+        raise errors.OptionError(
+            "--images", f"{len(found)} stacks", f"give one for each of the {n_stacks} that are measured, in their order"
+        )
+    return found
+
+
+def _measured(
+    options: argparse.Namespace,
+    name: str,
+    path: Path,
+    image_path: Path | None,
+    folder: Path,
+    on_progress: Callable[[int, int, str], None],
+) -> Analysis:
+    """Measure one stack and write its files into a folder."""
+    from tfcyclegan3d.objects.analysis import analyse, check_pair, save
+    from tfcyclegan3d.objects.measurements import class_names
+    from tfcyclegan3d.sources import open_source
+
+    reading = {"scratch_folder": folder, "allow_missing_chunks": options.missing_chunks == "fill"}
+    labels, image = open_source(path, options.axes, None, options.voxel_size, **reading), None
+    classes = class_names(options.classes, labels.grid.n_channels, labels.grid.name)
+    check_pair(options.pairs, classes)
+    if image_path is not None:
+        image = open_source(image_path, options.image_axes or options.axes, None, options.voxel_size, **reading)
+    size = labels.grid.voxel_size_um or (image.grid.voxel_size_um if image is not None else None)
+    max_distance = _max_distance(options.max_distance, size)
+    labels.grid = labels.grid._replace(voxel_size_um=size)
+    if options.prediction:
+        labels = _number(options, labels, classes, folder, folder / f"{name}_objects.tif", on_progress)
+    analysis = analyse(labels, image, size, classes, options.pairs, max_distance)
+    save(analysis, folder, name, labels, image, options.format)
+    return analysis
+
+
+def _number(
+    options: argparse.Namespace,
+    source: Source,
+    classes: Sequence[str],
+    folder: Path,
+    path: Path,
+    on_progress: Callable[[int, int, str], None],
+) -> Source:
+    """Give numbers to the objects of a mask, write them and open what was written."""
+    from tfcyclegan3d.objects.numbering import check_prediction, numbered
+    from tfcyclegan3d.sources import open_source
+    from tfcyclegan3d.synthesis.diameters import diameters_in_voxels
+
+    check_prediction(source)
+    diameters = diameters_in_voxels(object_diameters(options.object_diameter), classes, source.grid)
+    with numbered(
+        source,
+        classes,
+        diameters,
+        folder,
+        threshold=options.threshold,
+        on_block=lambda done, total: on_progress(done, total, "blocks"),
+    ) as found:
+        found.save(path)
+    return open_source(path, scratch_folder=folder)
+
+
+def _max_distance(text: str | None, voxel_size_um: tuple[float, float, float] | None) -> float | None:
+    """Return the greatest distance of a pair in the table's unit."""
+    from tfcyclegan3d import errors
+
+    if text is None:
+        return None
+    in_um = text.strip().lower().endswith(("um", "\u00b5m", "\u03bcm"))
+    try:
+        length = float(text.strip()[:-2] if in_um else text)
+    except ValueError:
+        length = 0.0
+    if not 0 < length < float("inf"):
+        raise errors.OptionError("--max-distance", text, "give a length above 0, for example 12 or 5um")
+    if in_um and voxel_size_um is None:
+        raise errors.OptionError(
+            "--max-distance", text, "give --voxel-size, too, or the distance in voxels, without um"
+        )
+    return length
+
+
+def _written(options: argparse.Namespace) -> str:
+    """Say what the folder holds."""
+    numbered = " and .tif" if options.prediction else ""
+    return (
+        f"NAME_objects.{options.format}{numbered}, NAME_points.csv for napari; of pairs NAME_pairs.{options.format}, "
+        "NAME_polarity.json, NAME_rose.png, NAME_vectors.png, and NAME_vectors.csv for napari"
+    )

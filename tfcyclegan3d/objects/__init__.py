@@ -1,0 +1,1 @@
+"""From masks to objects: numbering them, measuring them, pairing nuclei with their Golgi."""

@@ -1,0 +1,104 @@
+"""The landscape in which objects are hills: how deep inside the foreground a voxel lies, or how near to a centre."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+# Standard deviation of the smoothing, as a share of the diameter. Of 0.03, 0.06, 0.1 and 0.15, this one found most
+# objects of real and simulated masks; less lets a rough outline make hills of its own.
+SMOOTHING = 0.1
+# Learned centres are smooth already.
+SMOOTHING_OF_CENTRES = 0.05
+# Height of the distance below the centres: where these are flat, it says which way is up.
+SHARE_OF_DISTANCE = 0.1
+# Gaussians end here, in standard deviations.
+TRUNCATE = 3.0
+
+
+def landscape(
+    foreground: np.ndarray, diameter: float, spacing: Sequence[float], centres: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the height of every voxel.
+
+    Parameters
+    ----------
+    foreground : ndarray of bool, ZYX
+        Where objects are. Beyond the array's faces they are taken to go on.
+    diameter : float
+        Typical diameter of an object where it is thinnest, in the unit of ``spacing``.
+    spacing : (z, y, x)
+        Sides of a voxel.
+    centres : ndarray of float, ZYX, optional
+        In [0, 1], with a peak at each object's centre.
+
+    Returns
+    -------
+    ndarray of float32, ZYX
+        0 outside the foreground. Inside, the smoothed distance to the background, which ends at ``diameter``; with
+        ``centres`` these, and a little of the distance.
+    """
+    if not foreground.any():
+        return np.zeros(foreground.shape, np.float32)
+    height = distance(foreground, spacing)
+    # A place deeper than any object tells nothing but that.
+    np.minimum(height, diameter, out=height)
+    height = _smoothed(height, SMOOTHING * diameter, spacing)
+    if centres is not None:
+        height *= SHARE_OF_DISTANCE / diameter
+        height += _smoothed(np.asarray(centres, np.float32), SMOOTHING_OF_CENTRES * diameter, spacing)
+    # Above nought wherever there is foreground, however faint the centres.
+    return np.where(foreground, np.maximum(height, np.finfo(np.float32).tiny), np.float32(0))
+
+
+def reach(diameter: float, spacing: Sequence[float]) -> tuple[int, int, int]:
+    """Return how many voxels along Z, Y, X the height of a voxel depends on."""
+    z, y, x = (int(np.ceil((1 + TRUNCATE * SMOOTHING) * diameter / side)) + 1 for side in spacing)
+    return z, y, x
+
+
+def distance(foreground: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Return the distance of every voxel to the nearest one of the background (ZYX float32); infinite without any."""
+    if foreground.all():
+        return np.full(foreground.shape, np.inf, np.float32)
+    # SciPy knows the nearest voxel in 12 bytes a voxel, and takes 60 to make distances of it.
+    nearest = ndimage.distance_transform_edt(foreground, spacing, return_distances=False, return_indices=True)
+    squared = np.zeros(foreground.shape, np.float32)
+    for axis, (side, length) in enumerate(zip(spacing, foreground.shape, strict=True)):
+        places = np.arange(length, dtype=np.int32).reshape([-1 if k == axis else 1 for k in range(3)])
+        steps = (nearest[axis] - places).astype(np.float32)
+        steps *= side
+        squared += np.square(steps, out=steps)
+    return np.sqrt(squared, out=squared)
+
+
+def estimate_diameter(foreground: np.ndarray, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> float | None:
+    """Estimate how thick the objects of a mask are.
+
+    Parameters
+    ----------
+    foreground : ndarray of bool, ZYX
+        Not modified.
+    spacing : (z, y, x)
+        Sides of a voxel.
+
+    Returns
+    -------
+    float or None
+        Twice the median radius of the largest balls that fit in, in the unit of ``spacing``, those of less than half
+        the radius of the largest left out; None where there is no foreground, or no background.
+    """
+    if not foreground.any() or foreground.all():
+        return None
+    finest = min(spacing)
+    radius = distance(foreground, spacing)
+    smooth = _smoothed(radius, finest, spacing)
+    window = [max(3, 2 * round(3 * finest / side) + 1) for side in spacing]
+    radii = radius[(smooth == ndimage.maximum_filter(smooth, window)) & foreground]
+    return 2 * float(np.median(radii[radii >= 0.5 * radii.max()]))
+
+
+def _smoothed(values: np.ndarray, sigma: float, spacing: Sequence[float]) -> np.ndarray:
+    return ndimage.gaussian_filter(values, [sigma / side for side in spacing], truncate=TRUNCATE)
