@@ -66,6 +66,20 @@ def test_masks_are_drawn_in_a_column_each_and_beside_their_stack():
     assert len(tc.figures.beside(stack, drawn).axes) == 4
 
 
+def test_arrows_lead_from_each_nucleus_to_its_golgi_over_the_mean_of_the_stack():
+    labels = np.zeros((8, 30, 40, 2), np.uint8)
+    labels[2:6, 10:14, 24:28, 0] = 1  # Golgi, centred at x = 25.5, y = 11.5 ...
+    labels[2:6, 10:14, 10:16, 1] = 1  # ... and its nucleus, at x = 12.5.
+    stack = tc.Volume(labels, (1.0, 0.5, 0.5), "pair")
+    found = tc.analyse(stack, max_distance=10)
+    figure = tc.figures.arrows(stack, found.pairs, CLASSES)
+    (arrow,) = [text for text in figure.axes[0].texts if hasattr(text, "arrow_patch")]
+    assert (arrow.xyann, arrow.xy) == ((12.5, 11.5), (25.5, 11.5))
+    shown = figure.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(shown.max(axis=-1) > 0, labels.any(axis=(0, 3)))
+    assert "µm" in figure.axes[0].texts[-1].get_text()
+
+
 def test_the_choice_of_an_epoch_is_asked_of_a_run_only(tmp_path):
     with pytest.raises(errors.ModelError, match="holds no finished run"):
         tc.figures.choice_of_epoch(tmp_path)
