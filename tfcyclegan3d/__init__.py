@@ -12,10 +12,14 @@ from tfcyclegan3d import kernels
 from tfcyclegan3d.version import __version__
 
 if TYPE_CHECKING:
-    from tfcyclegan3d import presets
+    from tfcyclegan3d import figures, presets
     from tfcyclegan3d.config import Config
+    from tfcyclegan3d.describing import describe
     from tfcyclegan3d.evaluation.objects import evaluate_objects
     from tfcyclegan3d.evaluation.overlap import evaluate
+    from tfcyclegan3d.experiments.comparison_demo import compare_on_simulated
+    from tfcyclegan3d.experiments.cross_validation import CrossValidation, cross_validate
+    from tfcyclegan3d.experiments.data_layout import plain_layout
     from tfcyclegan3d.experiments.two_stage import train_two_stage
     from tfcyclegan3d.exporting.export import export_model
     from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
@@ -42,6 +46,7 @@ _HOMES = {
     "Analysis": "objects.analysis",
     "Camera": "synthesis.simulation",
     "Config": "config",
+    "CrossValidation": "experiments.cross_validation",
     "Microscope": "synthesis.microscope",
     "NUCLEI": "synthesis.prior",
     "NUCLEI_AND_GOLGI": "synthesis.prior",
@@ -55,6 +60,9 @@ _HOMES = {
     "SyntheticMasks": "synthesis.masks",
     "Volume": "volumes",
     "analyse": "objects.analysis",
+    "compare_on_simulated": "experiments.comparison_demo",
+    "cross_validate": "experiments.cross_validation",
+    "describe": "describing",
     "evaluate": "evaluation.overlap",
     "evaluate_objects": "evaluation.objects",
     "export_model": "exporting.export",
@@ -66,6 +74,7 @@ _HOMES = {
     "measure_objects": "objects.measurements",
     "otsu_mask": "thresholding",
     "pair_objects": "objects.pairing",
+    "plain_layout": "experiments.data_layout",
     "polarity": "objects.pairing",
     "prior_for": "synthesis.diameters",
     "read_volume": "volumes",
@@ -85,6 +94,7 @@ __all__ = [
     "Analysis",
     "Camera",
     "Config",
+    "CrossValidation",
     "Microscope",
     "ObjectPrior",
     "Polarity",
@@ -97,9 +107,13 @@ __all__ = [
     "Volume",
     "__version__",
     "analyse",
+    "compare_on_simulated",
+    "cross_validate",
+    "describe",
     "evaluate",
     "evaluate_objects",
     "export_model",
+    "figures",
     "fit_prior",
     "label_objects",
     "load_microscope",
@@ -108,6 +122,7 @@ __all__ = [
     "measure_objects",
     "otsu_mask",
     "pair_objects",
+    "plain_layout",
     "polarity",
     "presets",
     "prior_for",
@@ -125,8 +140,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name from the module it lives in."""
-    if name == "presets":
-        return importlib.import_module("tfcyclegan3d.presets")
+    if name in ("figures", "presets"):
+        return importlib.import_module(f"tfcyclegan3d.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'tfcyclegan3d' has no attribute {name!r}")
     return getattr(importlib.import_module(f"tfcyclegan3d.{_HOMES[name]}"), name)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.report_figures import curves, embedded, embedded_png
@@ -151,9 +153,9 @@ def add_objects(run: Path, lines: Sequence[str], rose: Path) -> None:
     section = _section(
         "Its objects",
         f"<pre>{html.escape(chr(10).join(lines))}</pre>"
-        "<p>Objects were numbered in the mask and in the truth alike. Every nucleus is paired with at most one Golgi; the "
-        "diagrams show in which direction in the plane the Golgi lies, the area of a sector how many do, the arrow their "
-        "mean. Directions are random in this data set, so that no mean should stand out.</p>"
+        "<p>Objects were numbered in the mask and in the truth alike. Every nucleus is paired with at most one Golgi; "
+        "the diagrams show in which direction in the plane the Golgi lies, the area of a sector how many do, the arrow "
+        "their mean. Directions are random in this data set, so that no mean should stand out.</p>"
         + embedded_png(rose.read_bytes(), "rose diagrams of the polarity found and of the true one"),
     )
     with whole(run / "report.html") as unfinished:
@@ -258,8 +260,7 @@ def networks(data: RunData) -> str:
         return _section("The networks kept", "<p>No epoch was finished: the networks are those of the last step.</p>")
     if not _is_cyclegan(data):
         return _best_validated(data, best)
-    columns = {f"scores/{which}": f"{which} weights" for which in ("averaged", "raw")}
-    figure = curves(data.rows, columns, "agreement", marked_epoch=best["epoch"])
+    figure = agreement_curves(data)
     weights = "the averaged weights" if best["which"] == "averaged" else "the weights"
     text = (
         f"<p><code>image_to_mask.keras</code> and <code>mask_to_image.keras</code> hold {weights} of "
@@ -272,9 +273,18 @@ def networks(data: RunData) -> str:
     return _section("The selected epoch and why", text + panel)
 
 
+def agreement_curves(data: RunData) -> Figure | None:
+    """Draw by what the epoch was chosen, over the epochs: agreement, or Dice coefficient where there was a truth."""
+    if _is_cyclegan(data):
+        columns, label = {f"scores/{which}": f"{which} weights" for which in ("averaged", "raw")}, "agreement"
+    else:
+        columns = {f"validation/{name}": name for name in data.manifest["classes"]} | {"validation/mean": "mean"}
+        label = "Dice coefficient"
+    return curves(data.rows, columns, label, marked_epoch=_selected(data))
+
+
 def _best_validated(data: RunData, best: Mapping[str, Any]) -> str:
-    columns = {f"validation/{name}": name for name in data.manifest["classes"]} | {"validation/mean": "mean"}
-    figure = curves(data.rows, columns, "Dice coefficient", marked_epoch=best["epoch"])
+    figure = agreement_curves(data)
     of = "synthetic masks held back" if data.config["method"] == "two-stage" else "the validation stacks"
     text = (
         f"<p><code>image_to_mask.keras</code> holds the weights of <b>epoch {best['epoch']}</b>, whose masks of {of} "
