@@ -20,17 +20,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # What pyproject.toml says of the groups. A test that hypothesis draws examples for is "property" wherever it stands.
 GROUPS = {
     "unit": """
-        blocks composites config data_layout figures flips folds info kernels losses masks measuring microscope overlap
-        patches pictures pipeline precision_and_colours precision_of_training preprocessing priors progress sources
-        stitching tables tiling training watching
+        blocks centres composites config data_layout figures flips folds info instances kernels losses masks
+        measurements measuring microscope noise notebook_figures objects overlap pairing patches pictures pipeline
+        precision_and_colours precision_of_training preprocessing priors progress sources stitching tables
+        tile_invariance tiling training watching
     """,
     "conformance": """
-        baselines documented_commands documented_names errors_page export frozen groups models presets quick volumes
-        zarrs
+        baselines documented_commands documented_names errors_page export frozen groups models notebooks other_readers
+        presets quick volumes zarrs
     """,
     "e2e": """
-        command_line consequences crossval disk distribution evaluate_command killed_runs methods_command runs
-        supervised synthesize_command two_stage whole_stacks
+        command_line consequences crossval disk distribution evaluate_command killed_runs measure_command
+        methods_command missing_chunks runs spreading supervised synthesize_command two_stage whole_stacks
     """,
 }
 GROUP_OF_FILE = {f"test_{name}.py": group for group, names in GROUPS.items() for name in names.split()}

@@ -65,7 +65,7 @@ class Config:
     @property
     def n_mask_channels(self) -> int:
         """How many channels masks have in the training: the classes', then, where wanted, those of their centres."""
-        return len(self.classes) * (2 if self.synthesis.centres else 1)
+        return len(self.classes or ()) * (2 if self.synthesis.centres else 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists, strings and numbers."""

@@ -123,24 +123,20 @@ class CoarseObjects:
         The object at each voxel, 0 for none; the highest number where several share one.
     coverage : ndarray of float32, ZYXC
         Share of each voxel that objects cover, in [0, 1]: what lets a network place a border between two voxels.
-    shown : ndarray of float32, ZYXC, optional
+    shown : ndarray of float32, ZYXC
         What the networks learn of them, in [0, 1]: the coverage, and in as many channels more how far inside its
-        object a voxel lies; the coverage alone if not given.
+        object a voxel lies, where that is learned.
     """
 
     numbers: np.ndarray
     coverage: np.ndarray
-    shown: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        """Show the coverage where nothing more is given."""
-        if self.shown is None:
-            object.__setattr__(self, "shown", self.coverage)
+    shown: np.ndarray
 
     @classmethod
     def of(cls, numbers: np.ndarray, factors: Triple) -> CoarseObjects:
         """Bring numbered objects (ZYXC) to a grid coarser by ``factors``."""
-        return cls(coarse_numbers(numbers, factors), downsample(numbers > 0, factors))
+        coverage = downsample(numbers > 0, factors)
+        return cls(coarse_numbers(numbers, factors), coverage, coverage)
 
     def padded(self, minimum: Triple) -> CoarseObjects:
         """Return the objects padded as ``pad_to`` does."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,8 @@ class LabelPairs:
     def iou(self) -> np.ndarray:
         """Intersection over union of each pair, float64 in (0, 1]."""
         union = self.predicted_sizes[self.predicted] + self.true_sizes[self.true] - self.shared
-        return self.shared / union
+        iou: np.ndarray = self.shared / union
+        return iou
 
 
 def label_pairs(predicted: np.ndarray, true: np.ndarray) -> LabelPairs:
@@ -75,7 +76,7 @@ def label_pairs(predicted: np.ndarray, true: np.ndarray) -> LabelPairs:
     return LabelPairs(codes // n_true - 1, codes % n_true - 1, shared, predicted_sizes, true_sizes)
 
 
-def _numbered(labels: np.ndarray):
+def _numbered(labels: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
     """Return what numbers labels 1, 2, ... in their order, and the objects' sizes."""
     highest = int(labels.max(initial=0))
     if highest < DENSE_ENTRIES:

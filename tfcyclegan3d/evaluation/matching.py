@@ -49,5 +49,5 @@ def _assigned(rows: np.ndarray, columns: np.ndarray, iou: np.ndarray) -> np.ndar
     gain = np.zeros((rows.max() + 1, columns.max() + 1))
     # A pair more always outweighs what the others can gain in IoU.
     gain[rows, columns] = min(gain.shape) + iou
-    chosen = gain[optimize.linear_sum_assignment(gain, maximize=True)]
+    chosen: np.ndarray = gain[optimize.linear_sum_assignment(gain, maximize=True)]
     return chosen[chosen > 0] - min(gain.shape)

@@ -87,7 +87,8 @@ def given_objects(masks: Sequence[Volume], factors: Triple, scratch: ScratchFile
             part = mask.array[tile.slices] > 0
             numbered = [ndimage.label(part[..., k])[0] for k in range(mask.n_channels)]
             one = CoarseObjects.of(np.stack(numbered, axis=-1).astype(np.int32), factors)
-            objects.append(CoarseObjects(scratch.keep(one.numbers), scratch.keep(one.coverage)))
+            coverage = scratch.keep(one.coverage)
+            objects.append(CoarseObjects(scratch.keep(one.numbers), coverage, coverage))
     return objects
 
 
@@ -153,6 +154,5 @@ def scene_objects(scene: Scene, factors: Triple, scratch: ScratchFile) -> Coarse
     slabs = tiling.plan_slabs(shape, (0,), factors)
     numbers = scratch.write(preprocessing.coarse_numbers(scene.numbers(planes), factors) for (planes,) in slabs)
     coverage = scratch.write(preprocessing.downsample(scene.mask(planes) > 0, factors) for (planes,) in slabs)
-    return CoarseObjects(
-        scratch.array(numbers, scene.number_type, coarse_shape), scratch.array(coverage, np.float32, coarse_shape)
-    )
+    covered = scratch.array(coverage, np.float32, coarse_shape)
+    return CoarseObjects(scratch.array(numbers, scene.number_type, coarse_shape), covered, covered)
