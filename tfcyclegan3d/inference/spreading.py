@@ -86,6 +86,9 @@ def workers(scheduler: Scheduler) -> Iterator[Make]:
     except ImportError as error:
         remedy = "install what it needs first: pip install 'tfcyclegan3d[distributed]'"
         raise errors.OptionError("--scheduler", scheduler.address or "local", remedy) from error
+    # What Dask says of every connection is not for who asked for masks.
+    for name in ("distributed", *(one for one in logging.root.manager.loggerDict if one.startswith("distributed."))):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         where = scheduler.address
         if where is None:
@@ -104,7 +107,7 @@ def _own(n_workers: int) -> dict[str, Any]:
         "dashboard_address": ":0",
         "memory_limit": 0,  # Its own limit kills workers; the size of tiles keeps to one.
         "silence_logs": logging.CRITICAL,
-        "env": {"TF_NUM_INTRAOP_THREADS": n_threads, "OMP_NUM_THREADS": n_threads},
+        "env": {"TF_NUM_INTRAOP_THREADS": n_threads, "OMP_NUM_THREADS": n_threads, "TF_CPP_MIN_LOG_LEVEL": "3"},
     }
 
 
