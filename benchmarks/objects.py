@@ -6,7 +6,7 @@
 Each case (see cases.py) is trained on twice by preset ``fast``, without and with ``synthesis.centres``, unless runs are
 given, and scored by what the finished runs make of it: three held-out stacks of the simulated case, the same stack of
 the others. All ways are told the diameter of the objects that the training is told, or draws by, and nothing else; one
-setting serves every stack. The truth is used for scores alone.
+setting serves every stack. The truth is used for scores alone, and for ceilings.
 
 What a run predicts is kept in the output folder, and an interrupted training goes on where it was: call the same
 command again. ``--table`` takes what has been predicted and trains nothing.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ import tfcyclegan3d as tc
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d.evaluation.objects import ObjectScores, mean_objects, object_scores
 from tfcyclegan3d.objects.instances import VALLEY, label_objects, voronoi_otsu
+from tfcyclegan3d.synthesis.centres import centre_distances
 from tfcyclegan3d.synthesis.prior import Prior
 from tfcyclegan3d.training.settling import voxel_aspect
 
@@ -54,6 +55,8 @@ class Seen:
         Sides of a voxel, in those.
     probability, centres : ndarray, ZYX, optional
         What a model makes of the image.
+    truth : ndarray of int, ZYX, optional
+        Numbered objects, for ceilings alone.
     """
 
     image: np.ndarray
@@ -61,6 +64,7 @@ class Seen:
     spacing: tuple[float, float, float]
     probability: np.ndarray | None = None
     centres: np.ndarray | None = None
+    truth: np.ndarray | None = None
 
 
 def _voronoi_otsu(seen: Seen) -> np.ndarray:
@@ -76,6 +80,14 @@ def _centres(seen: Seen, valley: float = VALLEY) -> np.ndarray:
     return label_objects(seen.probability, centres=seen.centres, **settings)
 
 
+def _true_mask(seen: Seen) -> np.ndarray:
+    return _distance(replace(seen, probability=seen.truth > 0))
+
+
+def _true_centres(seen: Seen) -> np.ndarray:
+    return _centres(replace(seen, centres=centre_distances(seen.truth[..., np.newaxis], seen.spacing)[..., 0]))
+
+
 # What is trained, if anything, and how its prediction is labelled.
 WAYS: dict[str, tuple[str | None, Callable[[Seen], np.ndarray]]] = {
     "Voronoi-Otsu": (None, _voronoi_otsu),
@@ -85,6 +97,8 @@ WAYS: dict[str, tuple[str | None, Callable[[Seen], np.ndarray]]] = {
     "distance, trained with centres, shallow valleys": ("centres", partial(_distance, valley=SHALLOW)),
     "centres": ("centres", _centres),
     "centres, shallow valleys": ("centres", partial(_centres, valley=SHALLOW)),
+    "ceiling: distance, of the true mask": (None, _true_mask),
+    "ceiling: true centres, on the learned mask": ("masks", _true_centres),
 }
 
 
@@ -146,7 +160,9 @@ def rows(name: str, case: Case, folders: Mapping[str, Path]) -> Iterator[str]:
             found = []
             for number, (volume, truth) in enumerate(zip(case.scored, case.objects, strict=True)):
                 arrays = _read(folders[kind] / f"{number}.npz", k) if kind is not None else {}
-                numbers = label(Seen(volume.array[..., k], diameters[class_name], spacing, **arrays))
+                numbers = label(
+                    Seen(volume.array[..., k], diameters[class_name], spacing, truth=truth[..., k], **arrays)
+                )
                 found.append(object_scores(numbers, truth[..., k]))
             yield _row(name, class_name, way, mean_objects(found))
 
