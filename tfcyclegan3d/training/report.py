@@ -151,9 +151,9 @@ def add_objects(run: Path, lines: Sequence[str], rose: Path) -> None:
     section = _section(
         "Its objects",
         f"<pre>{html.escape(chr(10).join(lines))}</pre>"
-        "<p>Objects were numbered in the mask and in the truth alike. Every nucleus is paired with at most one Golgi; the "
-        "diagrams show in which direction in the plane the Golgi lies, the area of a sector how many do, the arrow their "
-        "mean. Directions are random in this data set, so that no mean should stand out.</p>"
+        "<p>Objects were numbered in the mask and in the truth alike. Every nucleus is paired with at most one Golgi; "
+        "the diagrams show in which direction in the plane the Golgi lies, the area of a sector how many do, the arrow "
+        "their mean. Directions are random in this data set, so that no mean should stand out.</p>"
         + embedded_png(rose.read_bytes(), "rose diagrams of the polarity found and of the true one"),
     )
     with whole(run / "report.html") as unfinished:
