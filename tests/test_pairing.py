@@ -85,6 +85,11 @@ def test_beyond_the_greatest_distance_there_is_no_partner():
     assert len(assign(np.zeros((1, 3)), np.full((1, 3), 4.0), 7.0)[0]) == 1
 
 
+def test_centres_at_one_place_are_a_pair():
+    rows, partners = assign(np.array([[1.0, 2.0], [5.0, 5.0]]), np.array([[5.0, 6.0], [1.0, 2.0]]), 3.0)
+    assert dict(zip(rows, partners, strict=True)) == {0: 1, 1: 0}
+
+
 def test_thousands_of_objects_are_paired_as_they_were_drawn():
     rng = np.random.default_rng(0)
     ones = np.stack(np.meshgrid(*[np.arange(17) * 10.0] * 3), axis=-1).reshape(-1, 3)
