@@ -131,6 +131,7 @@ def _rose(axis: PolarAxes, azimuths: np.ndarray, summary: Polarity, title: str) 
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
     )
     axis.set_xticks(np.radians([0, 90, 180, 270]), ["0° (x)", "90° (y)", "180°", "-90°"])
+    axis.tick_params(axis="x", pad=9)
     if summary.n:
         radius = summary.resultant_length * np.sqrt(most)
         mean = np.radians(summary.mean_azimuth_degrees)

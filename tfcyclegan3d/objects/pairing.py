@@ -184,10 +184,11 @@ def polarity(pairs: pd.DataFrame) -> Polarity:
 
     References
     ----------
-    .. [1] J. H. Zar, Biostatistical Analysis, 5th edition, 2010, equation 27.4
+    .. [1] J. H. Zar, Biostatistical Analysis, 4th edition, 1999, page 617, as [2]_ cites it
     .. [2] P. Berens, "CircStat: A MATLAB Toolbox for Circular Statistics", J. Stat. Softw. 31(10), 2009,
            doi:10.18637/jss.v031.i10
-    .. [3] K. V. Mardia, P. E. Jupp, Directional Statistics, 2000, section 10.4.1
+    .. [3] P. E. Jupp, "Modifications of the Rayleigh and Bingham tests for uniformity of directions", J. Multivar.
+           Anal. 77(2), 1-20, 2001
     """
     unit = pairs.attrs.get("unit") or ("um" if "length_um" in pairs.columns else "voxels")
     lengths = pairs[f"length_{unit}"].to_numpy(float)
