@@ -10,17 +10,18 @@ from tests.toy import toy  # noqa: F401
 # What pyproject.toml says of the groups. A test that hypothesis draws examples for is "property" wherever it stands.
 GROUPS = {
     "unit": """
-        blocks composites config data_layout figures flips folds info kernels losses masks measuring microscope overlap
-        patches pictures pipeline precision_and_colours precision_of_training preprocessing priors progress sources
-        stitching tables tiling training watching
+        blocks composites config data_layout figures flips folds info instances kernels losses masks measurements
+        measuring microscope missing_chunks noise notebook_figures overlap pairing patches pictures pipeline
+        precision_and_colours precision_of_training preprocessing priors progress sources spreading stitching tables
+        tiling training watching
     """,
     "conformance": """
-        baselines documented_commands documented_names errors_page export frozen groups models presets quick volumes
-        zarrs
+        baselines documented_commands documented_names errors_page export frozen groups models other_readers presets
+        quick volumes zarrs
     """,
     "e2e": """
-        command_line consequences crossval disk distribution evaluate_command killed_runs methods_command runs
-        supervised synthesize_command two_stage whole_stacks
+        command_line consequences crossval disk distribution evaluate_command killed_runs measure_command
+        methods_command notebooks runs supervised synthesize_command tile_invariance two_stage whole_stacks
     """,
 }
 GROUP_OF_FILE = {f"test_{name}.py": group for group, names in GROUPS.items() for name in names.split()}
