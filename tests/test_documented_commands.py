@@ -22,6 +22,8 @@ from tfcyclegan3d.cli import main as command_line
 from tfcyclegan3d.experiments import comparison_demo, data_layout
 from tfcyclegan3d.thresholding import otsu_mask
 from tfcyclegan3d.training import networks
+from tfcyclegan3d.training import run as running
+from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.volumes import Volume, find_images, read_volume, write_volume
 
 TOP = Path(__file__).parents[1]
@@ -209,6 +211,7 @@ def test_the_commands_of_a_page_run_one_after_another(page, inputs, tmp_path, mo
     todo = commands_of(page)
     if not any(of_the_package(words) for words in todo):
         return
+    monkeypatch.setattr(running, "prepare", prepare)  # Of every training anew: their stacks differ.
     monkeypatch.chdir(inputs)
     if not (inputs / "run").exists():
         run(shortened(["train", "--images", "stack.tif", "-o", "run"]))

@@ -7,10 +7,11 @@ from tests.conftest import GROUP_OF_FILE, GROUPS
 HERE = Path(__file__).parent
 
 
-def test_every_file_of_tests_is_in_one_group_and_every_one_in_a_group_is_there():
+def test_every_file_of_tests_is_in_one_group():
     listed = [name for names in GROUPS.values() for name in names.split()]
     assert len(listed) == len(set(listed)), "a file stands in two groups of tests/conftest.py"
-    assert {path.name for path in HERE.glob("test_*.py")} == GROUP_OF_FILE.keys(), "see GROUPS in tests/conftest.py"
+    without = {path.name for path in HERE.glob("test_*.py")} - GROUP_OF_FILE.keys()
+    assert not without, "add them to GROUPS in tests/conftest.py"
 
 
 def test_every_test_that_was_collected_has_exactly_one_group(request):
