@@ -9,11 +9,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from IPython.core.inputtransformer2 import TransformerManager
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-MOST_BYTES = 700_000
+MOST_BYTES = 700 * 1024
 LENGTH = "TFCYCLEGAN3D_NOTEBOOK_MINUTES"
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
@@ -23,7 +22,7 @@ def _code(notebook):
 
 
 def _tree(cell):
-    return ast.parse(TransformerManager().transform_cell(cell.source))
+    return ast.parse(re.sub(r"^%.*", "", cell.source, flags=re.MULTILINE))  # Lines of IPython's own are no Python.
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

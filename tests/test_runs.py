@@ -37,6 +37,7 @@ from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.report import write_report
 from tfcyclegan3d.training.report_figures import curves
 from tfcyclegan3d.training.run import Run, _cut_short, described_grids
+from tfcyclegan3d.training.run_figures import choice_figure
 from tfcyclegan3d.training.run_folder import RunFolder
 from tfcyclegan3d.volumes import Grid, Volume, read_volume, write_volume
 
@@ -430,6 +431,17 @@ def test_a_run_shows_itself_in_a_notebook_by_verdict_warnings_losses_and_last_pr
     assert len(outline.links) == 14
     rules = re.sub(r"\{[^}]*\}", ",", re.search(r"<style>(.*)</style>", shown, re.DOTALL)[1])
     assert all(selector.strip().startswith(".run") for selector in rules.split(",") if selector.strip())
+
+
+def test_the_choice_of_the_epoch_is_drawn_by_its_agreement_with_the_epoch_kept_marked(whole):
+    axis = choice_figure(whole.path).axes[0]
+    (band,) = axis.patches
+    assert band.get_x() + band.get_width() / 2 == manifest_of(whole.path)["selected"]["epoch"]
+    drawn = {line.get_label(): line.get_ydata() for line in axis.lines if line.get_label().endswith("weights")}
+    for which in KINDS:
+        np.testing.assert_allclose(
+            drawn[f"{which} weights"], [float(row[f"scores/{which}"]) for row in rows_of(whole.path)]
+        )
 
 
 def test_a_run_whose_folder_is_gone_still_has_a_representation(tmp_path):

@@ -89,7 +89,7 @@ def _mark_phases(axis, rows: Sequence[Mapping[str, str]]) -> None:
 def embedded(figure: Figure, alternative: str) -> str:
     """Return an ``img`` element that holds the figure itself."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=140, facecolor="white")
+    figure.savefig(buffer, format="png", dpi=110, facecolor="white")  # Panels are no more than 500 pixels wide.
     return embedded_png(buffer.getvalue(), alternative)
 
 
