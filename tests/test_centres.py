@@ -12,6 +12,7 @@ import tensorflow as tf
 import tfcyclegan3d as tc
 from tests.tiny import TINY
 from tfcyclegan3d import errors, losses
+from tfcyclegan3d.cli.main import main
 from tfcyclegan3d.exporting.export import export_model
 from tfcyclegan3d.inference.making import make_blocks, prepare
 from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
@@ -19,6 +20,7 @@ from tfcyclegan3d.inference.whole_stacks import Wanted, job_of
 from tfcyclegan3d.inference.workspace import CENTRES, MASK, Workspace
 from tfcyclegan3d.models.portable import with_first_outputs
 from tfcyclegan3d.models.resnet_generator import resnet_generator
+from tfcyclegan3d.objects import blockwise, numbering
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.synthesis.centres import centre_distances
@@ -172,10 +174,8 @@ def test_a_workspace_holds_centres_where_they_are_wanted(run, stack, tmp_path):
 
 def test_the_command_writes_masks_of_the_classes_alone(run, stack, tmp_path):
     tc.write_volume(tmp_path / "s.tif", stack)
-    from tfcyclegan3d.cli import main as command_line
-
     out = tmp_path / "out"
-    assert command_line.main(["predict", str(run.path), "--images", str(tmp_path / "s.tif"), "-o", str(out)]) == 0
+    assert main(["predict", str(run.path), "--images", str(tmp_path / "s.tif"), "-o", str(out)]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["s_mask.png", "s_mask.tif"]
     assert tc.read_volume(out / "s_mask.tif").n_channels == 2
 
@@ -185,6 +185,63 @@ def test_an_exported_model_gives_the_same_masks_without_centres(run, stack, tmp_
     assert not exported.has_centres
     assert load_model(run.path).has_centres
     np.testing.assert_allclose(exported.predict(stack).array, load_model(run.path).predict(stack).array, atol=2e-2)
+
+
+@pytest.fixture
+def bar(tmp_path):
+    """Return a folder with a stack, and a run whose masks and Golgi centres are channel 0, nuclei centres channel 1.
+
+    Both channels show one bar, in which they are brighter at two and at three places.
+    """
+    inputs = keras.Input((None, None, None, 2))
+    network = keras.Model(inputs, keras.layers.Conv3D(4, 1, name="mix")(inputs))
+    kernel = np.array([[0.5, 0.5, 0.5, 0], [0, 0, 0, 0.5]], np.float32)
+    network.set_weights([kernel.reshape(1, 1, 1, 2, 4), np.zeros(4, np.float32)])
+    config = SETTINGS.replace(
+        {
+            "classes": ["golgi", "nuclei"],
+            "preprocessing.percentiles": [0, 100],
+            "preprocessing.downsampling": [1, 1, 1],
+            "inference.halo": 4,
+        }
+    )
+    (tmp_path / "run").mkdir()
+    network.save(tmp_path / "run" / "image_to_mask.keras")
+    config.save(tmp_path / "run" / "config.json")
+    image, x = np.zeros((12, 40, 100, 2), np.float32), np.arange(100)
+    for channel, places in enumerate([(24, 75), (20, 51, 80)]):
+        peaks = sum(np.exp(-((x - place) ** 2) / 50) for place in places)
+        image[2:10, 15:25, 8:92, channel] = (0.6 + 0.4 * peaks)[8:92]
+    tc.write_volume(tmp_path / "bar.tif", tc.Volume(image, None, "bar"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_the_commands_objects_are_told_apart_by_learned_centres(bar, suffix, monkeypatch):
+    monkeypatch.setattr(numbering, "CHUNK", 20)
+    monkeypatch.setattr(blockwise, "MOST_VOXELS", 2**14)
+    monkeypatch.setattr(blockwise, "SMALLEST_SIDE", 20)
+    stack, out = tc.read_volume(bar / "bar.tif"), bar / "out"
+    asked = ["--objects", "--object-diameter", "golgi=8,nuclei=8", "--tile", "12,24,40", "--format", suffix]
+    assert main(["predict", str(bar / "run"), "--images", str(bar / "bar.tif"), "-o", str(out), *asked]) == 0
+    objects = tc.read_volume(out / f"bar_objects.{suffix}").array
+    probabilities, centres = load_model(bar / "run").predict_with_centres(stack)
+    for k in range(2):
+        expected = tc.label_objects(probabilities.array[..., k], diameter=8, centres=centres.array[..., k])
+        np.testing.assert_array_equal(objects[..., k], expected)
+    assert objects.max(axis=(0, 1, 2)).tolist() == [2, 3]
+    written = {path.name for path in out.iterdir()}
+    assert written == {"bar_mask.png", f"bar_mask.{suffix}", f"bar_objects.{suffix}"}
+
+
+def test_objects_of_an_exported_model_are_told_apart_by_the_distance(bar):
+    model, out = export_model(bar / "run", bar / "model", "keras"), bar / "out"
+    asked = ["--objects", "--object-diameter", "golgi=8,nuclei=8"]
+    assert main(["predict", str(model), "--images", str(bar / "bar.tif"), "-o", str(out), *asked]) == 0
+    mask, objects = (tc.read_volume(out / f"bar_{kind}.tif").array for kind in ("mask", "objects"))
+    for k in range(2):
+        np.testing.assert_array_equal(objects[..., k], tc.label_objects(mask[..., k], diameter=8))
+    assert objects.max(axis=(0, 1, 2)).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("normalization", ["none", "instance"])

@@ -213,6 +213,11 @@ def test_blocks_fit_into_memory_and_are_whole_multiples():
     assert all(side == whole or side % by == 0 for side, whole, by in zip(sides, shape, (10, 128, 128), strict=True))
 
 
+def test_blocks_of_a_thin_stack_are_as_deep_as_it_is():
+    sides = blockwise.block_shape_for((61, 2694, 1981), 26, (2, 1, 1), (6, 128, 128))
+    assert sides == (61, 256, 512)
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".zarr"])
 def test_a_stack_becomes_a_file_of_numbers(touching, tmp_path, monkeypatch, suffix):
     monkeypatch.setattr(numbering, "CHUNK", 20)

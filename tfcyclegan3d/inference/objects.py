@@ -11,7 +11,7 @@ import numpy as np
 
 from tfcyclegan3d import errors, tiling
 from tfcyclegan3d.config import Config
-from tfcyclegan3d.inference.workspace import MASK, OBJECTS, Job, Workspace
+from tfcyclegan3d.inference.workspace import CENTRES, MASK, OBJECTS, Job, Workspace
 from tfcyclegan3d.objects.numbering import aspect, numbered
 from tfcyclegan3d.synthesis.diameters import diameters_in_voxels
 from tfcyclegan3d.synthesis.prior import Prior
@@ -57,7 +57,8 @@ def number_objects(
     Parameters
     ----------
     job : Job
-        All of whose blocks are made; its ``objects`` holds diameters that were given.
+        All of whose blocks are made; its ``objects`` holds diameters that were given. Where it has ``centres``, these
+        tell the objects apart, else the distance to the background does.
     workspace : Workspace
         Its own.
     config : Config
@@ -81,9 +82,22 @@ def number_objects(
     path = workspace.folder / f"{OBJECTS}{suffix}"
     if path.is_dir():  # Of a call that was stopped.
         shutil.rmtree(path)
-    with numbered(source, config.classes, diameters, workspace.folder, spacing=spacing, on_block=on_block) as found:
+    with numbered(
+        source,
+        config.classes,
+        diameters,
+        workspace.folder,
+        spacing=spacing,
+        centres=_centres_in(workspace) if job.centres else None,
+        on_block=on_block,
+    ) as found:
         found.save(path)
         return found.counts
+
+
+def _centres_in(workspace: Workspace) -> Callable[[Box, int], np.ndarray]:
+    level = workspace.level(CENTRES)
+    return lambda box, channel: level[(channel, *box)]
 
 
 def move_objects(job: Job, workspace: Workspace, suffix: str, folder: Path) -> None:

@@ -67,7 +67,8 @@ class Wanted:
     probabilities : bool
         Keep them, too.
     centres : bool
-        Let the workspace hold the centres of objects while there is one.
+        Let the workspace hold the centres of objects while there is one; it does anyway where objects are numbered by
+        a model that has centres.
     suffix : {".tif", ".zarr"}
         Of the outputs.
     tile : (int, int, int) or None
@@ -166,7 +167,7 @@ def job_of(path: Path, model: SegmentationModel, model_path: Path, wanted: Wante
         name=stack_name(path),
         threshold=threshold,
         probabilities=wanted.probabilities,
-        centres=wanted.centres,
+        centres=wanted.centres or (wanted.objects is not None and model.has_centres),
         tile=wanted.tile,
         objects=wanted.objects,
     )

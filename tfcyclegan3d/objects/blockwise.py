@@ -3,7 +3,8 @@
 Each block is looked at with its surroundings, so that the hills in it are those of the whole stack. Basins are known by
 the place of their hilltop, whichever block they are met in, and what is one object is settled for the whole stack
 (`basins.Relief`). The result is that of `instances.label_objects`, but for objects that reach further beyond a block
-than its surroundings (`margin`): these are seen in pieces, which are joined where they meet.
+than its surroundings (`margin`): these are seen in pieces, which are joined where they meet; and but for voxels just as
+near to one hill as to the next.
 """
 
 from __future__ import annotations
@@ -147,12 +148,21 @@ def block_shape_for(
         voxels = (min(length, side + 2 * more) for length, side, more in zip(shape, sides, around, strict=True))
         return np.prod([*voxels], dtype=float) <= MOST_VOXELS
 
+    def looked_at(axis: int, side: int) -> float:
+        """Return how often a voxel is looked at because blocks are this long."""
+        return -(-shape[axis] // side) * min(shape[axis], side + 2 * around[axis]) / shape[axis]
+
     while not fits():
-        # The longest is halved, as a block is cheapest that is as long as it is wide.
-        axis = max(range(3), key=lambda k: sides[k] / multiple[k] if sides[k] > max(SMALLEST_SIDE, multiple[k]) else 0)
-        if sides[axis] <= max(SMALLEST_SIDE, multiple[axis]):
+        # Whatever the blocks are cut along, they are seen with surroundings: along a short axis, with all of it.
+        halves = {
+            axis: -(-side // (2 * multiple[axis])) * multiple[axis]
+            for axis, side in enumerate(sides)
+            if side > max(SMALLEST_SIDE, multiple[axis])
+        }
+        if not halves:
             break
-        sides[axis] = -(-sides[axis] // (2 * multiple[axis])) * multiple[axis]
+        axis = min(halves, key=lambda k: looked_at(k, halves[k]) / looked_at(k, sides[k]))
+        sides[axis] = halves[axis]
     return sides[0], sides[1], sides[2]
 
 

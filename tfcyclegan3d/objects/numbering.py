@@ -35,6 +35,7 @@ CHUNK = 128
 MOST_VALUES = 2
 
 OnBlock = Callable[[int, int], None]
+ReadClass = Callable[[Box, int], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +125,7 @@ def numbered(
     threshold: float = 0.5,
     minimum_share: float = MINIMUM_SHARE,
     spacing: Sequence[float] | None = None,
+    centres: ReadClass | None = None,
     on_block: OnBlock | None = None,
 ) -> Iterator[Numbered]:
     """Give numbers to the objects of a stack, and give what is to be saved of them while the block lasts.
@@ -144,6 +146,8 @@ def numbered(
         As `label_objects` takes it.
     spacing : (z, y, x), optional
         Sides of a voxel relative to X; the stack's if not given.
+    centres : callable, optional
+        From a box and the number of a class to the class's centres in the box (float ZYX), as a network learns them.
     on_block : callable, optional
         Called with (blocks done, blocks in all).
 
@@ -188,6 +192,7 @@ def numbered(
                     write,
                     diameter=diameter,
                     spacing=spacing,
+                    centres=None if centres is None else lambda box, k=k: centres(box, k),
                     minimum_share=minimum_share,
                     block_shape=block_shape_for(grid.shape, diameter, spacing, multiple),
                     on_block=note,
