@@ -38,6 +38,7 @@ OURS = ("tfcyclegan3d", "tfcyclegan3d-train")
 FOREIGN = {
     ".",
     "bioimageio",
+    "dask",
     "export",
     "lint-imports",
     "mkdocs",
@@ -50,6 +51,7 @@ FOREIGN = {
 }
 ELSEWHERE = {
     ("train", "--demo"): "test_command_line.py::test_the_demo_trains_and_scores_a_stack_it_held_out_beside_otsu",
+    ("predict", "--scheduler"): "test_spreading.py::test_a_cluster_of_ones_own_makes_the_same",
     ("crossval", "--demo"): "test_documented_commands.py::test_the_demo_of_the_comparison_runs",
 }
 # Beside what the command says, so that it is quick.

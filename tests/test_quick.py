@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -28,21 +30,35 @@ def gradients(model, batch, target):
     return tape.gradient(loss, model.trainable_variables)
 
 
-def of_one(layer, n_channels=3):
+def of_one(layer, n_channels=16):
     inputs = keras.Input((None, None, None, n_channels))
     return keras.Model(inputs, layer(inputs))
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
-@pytest.mark.parametrize("shape", [(2, 2, 2), (4, 6, 10), (8, 8, 8)])
+@pytest.mark.parametrize("shape", [(2, 2, 2), (4, 6, 10), (8, 8, 8), (10, 12, 8)])
 def test_a_blocked_convolution_and_its_gradients_are_those_of_the_plain_one(size, shape):
     plain = of_one(layers.Conv3D(2, size, padding="same", activation="tanh", bias_initializer="ones"))
     quick = quickened(plain)
     assert isinstance(quick.layers[-1], BlockedConv3D)
-    batch, target = random(2, *shape, 3), random(2, *shape, 2, seed=1)
+    batch, target = random(2, *shape, 16), random(2, *shape, 2, seed=1)
     np.testing.assert_allclose(quick(batch), plain(batch), atol=2e-5)
     for own, wanted in zip(gradients(quick, batch, target), gradients(plain, batch, target), strict=True):
         np.testing.assert_allclose(own, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("filters", [4, 8, 12, 16, 32])
+def test_generators_of_any_number_of_filters_give_in_bfloat16_what_plain_ones_give(filters):
+    plain = resnet_generator(2, 2, filters=filters, blocks=1, seed=3)
+    quick, batch = quickened(plain, "mixed_bfloat16"), random(1, 16, 16, 24, 2)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(quick(batch, training=True) - batch))
+    slope = tape.gradient(loss, quick.trainable_variables[-2])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(plain(batch, training=True) - batch))
+    wanted = tape.gradient(loss, plain.trainable_variables[-2])
+    assert np.abs(np.asarray(quick(batch), np.float32) - plain(batch)).mean() < 0.02
+    assert np.linalg.norm(slope - wanted) < 0.1 * np.linalg.norm(wanted)
 
 
 def test_even_kernels_strides_and_many_filters_stay_as_they_are():
@@ -55,10 +71,12 @@ def test_even_kernels_strides_and_many_filters_stay_as_they_are():
         layers.Conv3DTranspose(2, 3, padding="same"),
     ):
         assert type(quickened(of_one(layer)).layers[-1]) is type(layer)
+    for n_channels in (3, 8, 12, 24):
+        assert type(quickened(of_one(layers.Conv3D(2, 3, padding="same"), n_channels)).layers[-1]) is layers.Conv3D
 
 
 def test_a_quick_generator_gives_what_the_plain_one_gives():
-    plain = resnet_generator(2, 2, filters=8, blocks=1, seed=3)
+    plain = resnet_generator(2, 2, filters=16, blocks=1, seed=3)
     quick = quickened(plain)
     assert quick.name == plain.name
     assert [one.path for one in quick.weights] == [one.path for one in plain.weights]
@@ -76,14 +94,16 @@ def test_the_copy_has_weights_of_its_own():
 
 
 def test_generators_are_trained_in_their_quick_form_and_critics_have_none():
-    networks = build_networks(TINY.model, 2, "float32", 0)
+    networks = build_networks(dataclasses.replace(TINY.model, filters=16), 2, "float32", 0)
     for generator in (networks.image_to_mask, networks.mask_to_image):
         assert any(isinstance(layer, BlockedConv3D) for layer in generator.layers)
     assert not any(isinstance(layer, BlockedConv3D) for layer in quickened(patchgan(2, filters=4)).layers)
 
 
 def test_a_run_saves_plain_convolutions(tmp_path):
-    config = TINY.replace({"training.epochs": 1, "training.steps_per_epoch": 1, "synthesis.diameters": {"nuclei": 8}})
+    config = TINY.replace(
+        {"training.epochs": 1, "training.steps_per_epoch": 1, "synthesis.diameters": {"nuclei": 8}, "model.filters": 16}
+    )
     train([Volume(random(16, 24, 24, 1))], None, config, tmp_path / "run", progress=False)
     for name in ("image_to_mask", "mask_to_image"):
         saved = keras.saving.load_model(tmp_path / "run" / f"{name}.keras")

@@ -62,7 +62,7 @@ def test_no_tile_halo_or_shift_changes_a_probability_and_every_voxel_is_written_
             into[place.slices] = values
             counts[place.slices] += 1
 
-        Prediction(reader, shape, config, plan, stand_in(multiple, radius)).run(plan.blocks, write)
+        Prediction(reader, shape, config, plan, stand_in(multiple, radius), whole.shape[-1]).run(plan.blocks, write)
 
     made(whole, plan_with_halo(reader.shape, (128, 128, 128), halo, multiple))
     made(tiled, plan_with_halo(reader.shape, largest, halo, multiple, offset))

@@ -9,6 +9,8 @@ from tfcyclegan3d.models.resnet_generator import OUTPUT_NORMALIZATION
 
 # Below so many filters, a convolution leaves most lanes of a processor's vectors empty.
 FEW_FILTERS = 4
+# Of the input's channels: with 8 or 12, oneDNN's strided 8^3 kernels in bfloat16 give garbage where there is AMX.
+CHANNELS_IN_MULTIPLES_OF = 16
 
 
 class BlockedConv3D(keras.layers.Conv3D):
@@ -18,7 +20,8 @@ class BlockedConv3D(keras.layers.Conv3D):
     (k + 1)^3, each the given one shifted by a: ``sum_j K[j - a] x[2 i + j - (k - 1) / 2]``. That is (1 + 1/k)^3 times
     the operations, with eight times the filters. Weights and results are those of ``keras.layers.Conv3D``, to rounding.
 
-    Odd kernels, stride 1, padding ``"same"``, channels last and even Z, Y and X only (see ``quickened``).
+    Odd kernels, stride 1, padding ``"same"``, channels last, input channels in multiples of 16 and even Z, Y and X only
+    (see ``quickened``).
 
     References
     ----------
@@ -75,6 +78,7 @@ def _is_slow(layer: keras.layers.Layer) -> bool:
     return (
         type(layer) is keras.layers.Conv3D
         and layer.filters <= FEW_FILTERS
+        and layer.kernel.shape[-2] % CHANNELS_IN_MULTIPLES_OF == 0
         and layer.strides == layer.dilation_rate == (1, 1, 1)
         and (layer.padding, layer.groups, layer.data_format) == ("same", 1, "channels_last")
         and all(size % 2 == 1 for size in layer.kernel_size)
