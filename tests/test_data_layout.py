@@ -91,6 +91,18 @@ def test_endings_may_differ_between_an_image_and_its_mask(authors):
     assert [path.name for path in authors_layout(authors).truths][1] == "Crop2.TIFF"
 
 
+@pytest.mark.parametrize("how", [("--missing-chunks", "fill"), ("--axes", "YXZC"), ("--channels", "1,0")])
+@pytest.mark.parametrize("only", ["--layout authors", "--demo"])
+def test_how_to_read_is_refused_of_stacks_that_are_read_in_one_way(authors, capsys, only, how):
+    stacks = () if only == "--demo" else ("--images", str(authors))
+    arguments = ("crossval", *only.split(), *stacks, *how, "-o", str(authors / "out"))
+    assert main([*arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1
+    assert f"{only}: cannot be used with {' '.join(how) if how[1] == 'fill' else how[0]}; leave" in error
+    assert not (authors / "out").exists()
+
+
 def test_a_mask_without_a_crop_is_left_out(authors):
     (authors / "Images" / "Crop2.tif").unlink()
     layout = authors_layout(authors)

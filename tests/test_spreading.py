@@ -154,6 +154,32 @@ def test_a_cluster_of_ones_own_makes_the_same(here):
     )
 
 
+def test_workers_are_counted_whatever_the_client_looks_up_meanwhile(cluster):
+    """Its own look at the scheduler, every other second and here all the time, keeps no workers."""
+    import dask
+    from distributed import Client
+
+    with dask.config.set({"distributed.client.scheduler-info-interval": "1ms"}):
+        client = Client(cluster.scheduler_address, set_as_default=False)
+    with client:
+        client.wait_for_workers(2)
+        seen = {len(spreading._addresses(client)) for _ in range(500)}
+    assert seen == {2}
+
+
+def test_a_scheduler_that_is_gone_before_the_first_block_is_said():
+    class Gone:
+        def wait_for_workers(self, n_workers, timeout):
+            pass
+
+        def nthreads(self):
+            raise OSError("closed")
+
+    with pytest.raises(errors.ClusterError, match="cannot be reached any more") as caught:
+        spreading._wait_for_workers(Gone())
+    assert "give the same command again" in caught.value.remedy
+
+
 def test_a_scheduler_that_is_not_there_is_said(here, capsys, monkeypatch):
     monkeypatch.setattr(spreading, "CONNECTING", 1)
     with socket.socket() as free:

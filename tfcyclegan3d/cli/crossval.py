@@ -120,6 +120,7 @@ def _check(options: argparse.Namespace) -> None:
         raise errors.OptionError("--images", None, "give stacks and their --truth, or --demo")
     if options.layout == "authors" and (options.truth or len(options.images or ()) != 1):
         raise errors.OptionError("--layout", "authors", "give one folder with --images, and no --truth")
+    _check_reading(options)
     if options.images and options.layout == "plain" and not options.truth:
         raise errors.OptionError("--truth", None, "give the masks of the stacks, in the same order")
     if options.seeds is not None and options.seeds < 1:
@@ -128,6 +129,23 @@ def _check(options: argparse.Namespace) -> None:
         raise errors.OptionError("--seed", options.seed, "give a whole number of 0 or more")
     if not 0 <= options.labelling_hours < float("inf"):
         raise errors.OptionError("--labelling-hours", options.labelling_hours, "give 0 or more")
+
+
+def _check_reading(options: argparse.Namespace) -> None:
+    """Refuse to be told how to read stacks that are read in one way only."""
+    from tfcyclegan3d import errors
+
+    if not options.demo and options.layout == "plain":
+        return
+    only = "--demo" if options.demo else "--layout authors"
+    given = {
+        "--axes": options.axes is not None,
+        "--channels": options.channels is not None,
+        "--missing-chunks fill": options.missing_chunks == "fill",
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise errors.OptionsClashError(only, option, f"leave {option} out: such stacks are read in one way only")
 
 
 def _settings(options: argparse.Namespace):

@@ -157,13 +157,16 @@ def divided(numbers: Sequence[int], n_workers: int) -> list[list[int]]:
 def _wait_for_workers(client: Client) -> set[str]:
     try:
         client.wait_for_workers(1, timeout=WITHOUT_WORKERS)
+        return _addresses(client)
     except TimeoutError as error:
         raise _no_workers() from error
-    return _addresses(client)
+    except OSError as error:
+        raise _told(error) from error
 
 
 def _addresses(client: Client) -> set[str]:
-    return set(client.scheduler_info(n_workers=-1)["workers"])
+    # Not scheduler_info: it returns what the client keeps, which its own look every other second leaves without any.
+    return set(client.nthreads())
 
 
 def _ended(client: Client, remaining: set[Future]) -> Iterator[Future]:
