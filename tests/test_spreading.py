@@ -190,6 +190,28 @@ def test_a_scheduler_that_is_not_there_is_said(here, capsys, monkeypatch):
     assert not (here / "out").exists()
 
 
+def test_a_program_that_is_no_scheduler_is_said(here, capsys, monkeypatch):
+    """Such as the dashboard, whose address a scheduler prints beside its own."""
+    monkeypatch.setattr(spreading, "CONNECTING", 5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            while True:
+                try:
+                    caller, _ = server.accept()
+                except OSError:
+                    return
+                with caller:
+                    caller.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        assert predict("-o", "out", "--scheduler", address) == 2
+        server.shutdown(socket.SHUT_RDWR)
+    one_line(capsys, address, "cannot be reached", "dask scheduler", "local:N")
+    assert not (here / "out").exists()
+
+
 def test_a_scheduler_without_workers_is_said(here, capsys, monkeypatch):
     from distributed import LocalCluster
 

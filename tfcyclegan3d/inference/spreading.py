@@ -115,7 +115,7 @@ def _own(n_workers: int) -> dict[str, Any]:
 def _connected(connect: Callable[[], Client], where: object) -> Iterator[Client]:
     try:
         client = connect()
-    except (OSError, ValueError) as error:  # A timeout is an OSError.
+    except (OSError, ValueError, MemoryError) as error:  # A timeout is an OSError; HTTP is read as an immense length.
         raise errors.ClusterError(
             f"scheduler {where}: cannot be reached within {CONNECTING} s ({str(error) or type(error).__name__})",
             "start one with 'dask scheduler', give the address that it prints, or use --scheduler local:N",
