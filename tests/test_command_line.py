@@ -18,6 +18,7 @@ import tifffile
 from tfcyclegan3d.cli import main as command_line
 from tfcyclegan3d.evaluation.overlap import evaluate
 from tfcyclegan3d.inference.predictor import load_model
+from tfcyclegan3d.objects.analysis import ENDINGS
 from tfcyclegan3d.synthesis.diameters import prior_for
 from tfcyclegan3d.synthesis.microscope import ANY, CLEAN, HARD
 from tfcyclegan3d.synthesis.microscope_file import load_microscope
@@ -647,6 +648,9 @@ def test_the_demo_trains_and_scores_a_stack_it_held_out_beside_otsu(eagerly, her
         "mask.tif",
         "scores.json",
         "held_out.png",
+        "objects.tif",
+        "polarity.png",
+        *(f"stack_{ending}" for ending in ENDINGS if "parquet" not in ending),
     }
     stack, truth, mask = (read_volume(made / f"{name}.tif") for name in ("stack", "truth", "mask"))
     held_out = simulate_stack((20, 48, 52), seed=(demo.DATA_SEED, 0, demo.N_TRAINING_STACKS))
@@ -668,6 +672,7 @@ def test_the_demo_trains_and_scores_a_stack_it_held_out_beside_otsu(eagerly, her
     assert "held_out.png" in printed
     page = (here / "run" / "report.html").read_text()
     assert base64.b64encode((made / "held_out.png").read_bytes()).decode() in page
+    assert "Its objects" in page and base64.b64encode((made / "polarity.png").read_bytes()).decode() in page
     for line in printed.splitlines()[:7]:
         assert f"{line}\n" in page or f"{line}</pre>" in page
     assert page.count("A stack held out") == page.count("</html>") == 1

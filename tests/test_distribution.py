@@ -170,7 +170,7 @@ def test_a_worker_that_is_gone_ends_the_other_with_an_error_that_says_so(trained
 class Indices:
     """Patches that hold nothing but their index."""
 
-    n_arrays, patch_shape, n_channels = 1, (1, 1, 1), 1
+    n_arrays, patch_shape, n_channels, n_mask_channels = 1, (1, 1, 1), 1, 1
 
     def draw(self, index):
         return (np.full((1, 1, 1, 1), index, np.float32),)

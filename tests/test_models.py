@@ -20,7 +20,7 @@ from tfcyclegan3d import errors, models
 from tfcyclegan3d.models.layers import InstanceNormalization
 from tfcyclegan3d.models.outputs import with_logits
 from tfcyclegan3d.models.patchgan import patchgan
-from tfcyclegan3d.models.portable import in_float32, portable
+from tfcyclegan3d.models.portable import in_float32, portable, with_first_outputs
 from tfcyclegan3d.models.quick import quickened
 from tfcyclegan3d.models.resnet_generator import resnet_generator
 from tfcyclegan3d.models.trained import load_network
@@ -84,7 +84,7 @@ BUILDERS = {
     "vox2vox_generator": Builder(vox2vox_generator, (2, 2), {"filters": 2}, 32, 1, 2, bounds=(-1, 1), step=16),
 }
 # Public functions that return a model but build no network of their own.
-NOT_BUILDERS = {quickened, with_logits, in_float32, portable, load_network}
+NOT_BUILDERS = {quickened, with_logits, in_float32, portable, with_first_outputs, load_network}
 
 every_builder = pytest.mark.parametrize("builder", BUILDERS.values(), ids=BUILDERS.keys())
 one_of_each = pytest.mark.parametrize(
