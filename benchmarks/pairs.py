@@ -4,16 +4,20 @@ Masks are the truth, and the truth with an outline that is uncertain: one voxel 
 found is right where most of both of its objects are the two of one pair drawn. A drawn pair counts where both objects
 are in the stack.
 
-    python benchmarks/pairs.py --stacks 4
+    python benchmarks/pairs.py --stacks 4 --run RUN
+
+With a run, trained on other stacks that ``simulate`` makes, also the masks that it predicts.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
+import tfcyclegan3d as tc
 from tfcyclegan3d.objects.analysis import analyse
 from tfcyclegan3d.objects.instances import label_objects
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI
@@ -63,14 +67,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stacks", type=int, default=4)
     parser.add_argument("--seed", type=int, default=8)
+    parser.add_argument("--run", type=Path, help="of stacks with Golgi and nuclei")
     options = parser.parse_args()
     rows: dict[str, list[tuple[int, int, int, list[float]]]] = {"true mask": [], "uncertain outline": []}
+    if options.run:
+        model, rows["predicted"] = tc.load_model(options.run), []
     for index in range(options.stacks):
-        truth = simulate_stack(SHAPE, seed=(options.seed, index)).truth.objects.astype(np.int64)
+        stack = simulate_stack(SHAPE, seed=(options.seed, index))
+        truth = stack.truth.objects.astype(np.int64)
         rng = np.random.default_rng((options.seed, index))
         rows["true mask"].append(figures(truth > 0, truth))
         moved = np.stack([uncertain(truth[..., k] > 0, rng) for k in range(2)], axis=-1)
         rows["uncertain outline"].append(figures(moved, truth))
+        if options.run:
+            rows["predicted"].append(figures(model.segment(stack.image).array > 0, truth))
     print("| mask | pairs drawn | found | precision | recall | median angle error |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for name, of_stacks in rows.items():
