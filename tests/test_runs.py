@@ -436,7 +436,8 @@ def test_a_run_shows_itself_in_a_notebook_by_verdict_warnings_losses_and_last_pr
 def test_the_choice_of_the_epoch_is_drawn_by_its_agreement_with_the_epoch_kept_marked(whole):
     axis = choice_figure(whole.path).axes[0]
     (band,) = axis.patches
-    assert band.get_x() + band.get_width() / 2 == manifest_of(whole.path)["selected"]["epoch"]
+    x = band.get_extents().transformed(axis.transData.inverted()).intervalx
+    assert x.mean() == pytest.approx(manifest_of(whole.path)["selected"]["epoch"])
     drawn = {line.get_label(): line.get_ydata() for line in axis.lines if line.get_label().endswith("weights")}
     for which in KINDS:
         np.testing.assert_allclose(
