@@ -11,7 +11,7 @@ from tfcyclegan3d.objects import blockwise, numbering
 from tfcyclegan3d.objects.basins import Relief
 from tfcyclegan3d.objects.instances import label_objects, voronoi_otsu
 from tfcyclegan3d.objects.landscape import distance, estimate_diameter
-from tfcyclegan3d.sources import open_source
+from tfcyclegan3d.sources import ArraySource, open_source
 from tfcyclegan3d.volumes import Volume, read_volume
 
 from .blobs import balls, ellipsoid
@@ -142,6 +142,58 @@ def test_empty_masks_hold_no_object_and_full_ones_one(diameter):
 def test_one_giant_blob_is_one_object():
     mask = np.pad(np.ones((30, 60, 60), bool), 2)
     assert label_objects(mask, diameter=8).max() == 1
+
+
+@pytest.mark.parametrize("diameter", [None, 60.0])
+def test_a_blob_wider_than_the_stack_is_deep_is_one_object_in_memory_and_on_disk(tmp_path, diameter):
+    mask = np.ones((8, 90, 90), bool)
+    mask[:, :, :5] = False
+    np.testing.assert_array_equal(label_objects(mask, diameter=diameter), mask)
+    source = open_source(Volume(mask[..., np.newaxis] * np.uint8(255)))
+    diameters = {} if diameter is None else {"nuclei": diameter}
+    with numbering.numbered(source, ("nuclei",), diameters, tmp_path) as found:
+        found.save(tmp_path / "objects.tif")
+        assert found.diameters["nuclei"] == (diameter or estimate_diameter(mask))
+    np.testing.assert_array_equal(read_volume(tmp_path / "objects.tif").array[..., 0], mask)
+
+
+def test_wide_discs_of_a_thin_stack_are_objects():
+    assert label_objects(balls((1, 120, 120), [(0, 30, 30), (0, 85, 85)], 22.0) > 0).max() == 2
+
+
+def test_a_blob_as_wide_as_a_large_stack_makes_no_block_as_large_as_that(tmp_path, monkeypatch):
+    mask = np.ones((8, 90, 90), bool)
+    mask[:, :, :5] = False
+    monkeypatch.setattr(blockwise, "MOST_VOXELS", 2**14)
+    monkeypatch.setattr(blockwise, "WIDEST", 2**15)
+    monkeypatch.setattr(numbering, "CHUNK", 16)
+    read = []
+
+    class Watched(ArraySource):
+        def read(self, box):
+            read.append(np.prod([part.stop - part.start for part in box]))
+            return super().read(box)
+
+    with numbering.numbered(Watched(Volume(mask * np.uint8(255))), ("nuclei",), {}, tmp_path) as found:
+        found.save(tmp_path / "objects.tif")
+    assert len(read) > 2
+    assert max(read[1:]) <= 2**15  # The first is what the diameter was estimated of.
+    np.testing.assert_array_equal(read_volume(tmp_path / "objects.tif").array[..., 0], mask)
+
+
+def test_a_mask_of_which_nothing_is_large_enough_is_warned_of(tmp_path, caplog):
+    mask = ellipsoid((20, 30, 30), (9, 9, 9), (3, 3, 3))
+    assert label_objects(mask, diameter=20).max() == 0
+    assert "is not empty, but nothing in it is large enough for objects of diameter 20" in caplog.text
+    caplog.clear()
+    source = open_source(Volume(mask * np.uint8(255), None, "cells"))
+    with numbering.numbered(source, ("nuclei",), {"nuclei": 20.0}, tmp_path) as found:
+        assert found.counts == {"nuclei": 0}
+    assert "cells, nuclei: is not empty" in caplog.text
+    caplog.clear()
+    label_objects(mask, diameter=6)
+    label_objects(np.zeros((4, 5, 6)), diameter=6)
+    assert not caplog.text
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ them at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -213,6 +214,7 @@ def _gathered(
     return np.stack([keys // width, keys % width], axis=1), highest, n_faces
 
 
-def least_voxels(diameter: float, spacing: Sequence[float], share: float) -> float:
-    """Return the voxels of a share of a ball of this diameter."""
-    return share * np.pi / 6 * diameter**3 / float(np.prod(spacing))
+def least_voxels(diameter: float, spacing: Sequence[float], share: float, shape: Sequence[int]) -> float:
+    """Return the voxels of a share of a ball of this diameter, flattened where the stack is thinner than that."""
+    lengths = (min(diameter / side, length) for side, length in zip(spacing, shape, strict=True))
+    return share * np.pi / 6 * math.prod(lengths)

@@ -10,6 +10,7 @@ near to one hill as to the next.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ from tfcyclegan3d.zarrs.chunks import Box
 HILL = 1.5
 # Voxels of a block with its surroundings, of which each takes some 50 bytes.
 MOST_VOXELS = 2**24
+# No estimate of a diameter makes blocks larger: one of a blob as wide as the stack would make each as large as that.
+WIDEST = 2**26
 SMALLEST_SIDE = 32
 
 Read = Callable[[Box], np.ndarray]
@@ -115,7 +118,7 @@ def number_blocks(
                 faces[axis, behind] = _face(seen, heights, inner, axis)
         if on_block is not None:
             on_block(n_done, len(blocks))
-    return relief.objects(valley, least_voxels(diameter, spacing, minimum_share))
+    return relief.objects(valley, least_voxels(diameter, spacing, minimum_share, shape))
 
 
 def margin(diameter: float, spacing: Sequence[float]) -> Shape:
@@ -144,15 +147,11 @@ def block_shape_for(
     around = margin(diameter, spacing)
     sides = [int(side) for side in shape]
 
-    def fits() -> bool:
-        voxels = (min(length, side + 2 * more) for length, side, more in zip(shape, sides, around, strict=True))
-        return np.prod([*voxels], dtype=float) <= MOST_VOXELS
-
     def looked_at(axis: int, side: int) -> float:
         """Return how often a voxel is looked at because blocks are this long."""
         return -(-shape[axis] // side) * min(shape[axis], side + 2 * around[axis]) / shape[axis]
 
-    while not fits():
+    while _n_seen(sides, shape, around) > MOST_VOXELS:
         # Whatever the blocks are cut along, they are seen with surroundings: along a short axis, with all of it.
         halves = {
             axis: -(-side // (2 * multiple[axis])) * multiple[axis]
@@ -164,6 +163,25 @@ def block_shape_for(
         axis = min(halves, key=lambda k: looked_at(k, halves[k]) / looked_at(k, sides[k]))
         sides[axis] = halves[axis]
     return sides[0], sides[1], sides[2]
+
+
+def widest(shape: Sequence[int], spacing: Sequence[float], multiple: Sequence[int] = (1, 1, 1)) -> float:
+    """Return the largest diameter for which blocks as `block_shape_for` makes them are no larger than ``WIDEST``.
+
+    Infinite for a stack that is no larger itself.
+    """
+    if math.prod(shape) <= WIDEST:
+        return math.inf
+    diameter = float(max(length * side for length, side in zip(shape, spacing, strict=True)))
+    smallest = [min(length, max(SMALLEST_SIDE, by)) for length, by in zip(shape, multiple, strict=True)]
+    while diameter > 1 and _n_seen(smallest, shape, margin(diameter, spacing)) > WIDEST:
+        diameter *= 0.9
+    return diameter
+
+
+def _n_seen(sides: Sequence[int], shape: Sequence[int], around: Sequence[int]) -> int:
+    """Return the voxels of a block with its surroundings."""
+    return math.prod(min(length, side + 2 * more) for length, side, more in zip(shape, sides, around, strict=True))
 
 
 def _seen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from tfcyclegan3d import errors
 from tfcyclegan3d.objects.basins import Relief, find_basins, least_voxels
 from tfcyclegan3d.objects.landscape import estimate_diameter, landscape
 from tfcyclegan3d.thresholding import otsu_mask
+
+logger = logging.getLogger(__name__)
 
 # Of real and simulated masks, this one told most objects apart; less parts long ones, more joins neighbours.
 VALLEY = 0.1
@@ -50,7 +53,8 @@ def label_objects(
     centres : ndarray of float, ZYX, optional
         In [0, 1], with a peak at each object's centre, as a network learns them: its hills are the objects then.
     minimum_share : float
-        An object is at least this share of a ball of the diameter; 0 keeps every voxel.
+        An object is at least this share of a ball of the diameter, as far as a ball fits into the stack; 0 keeps every
+        voxel.
     valley : float
         In [0, 1): two hills are two objects where the pass between them lies lower than the lower hilltop by more than
         this share of its height.
@@ -82,7 +86,9 @@ def label_objects(
     relief.add_basins(basins.tops, basins.heights)
     relief.add_voxels(basins.numbers)
     relief.add_passes(basins.numbers, heights)
-    return relief.objects(valley, least_voxels(diameter, spacing, minimum_share))[basins.numbers]
+    found = relief.objects(valley, least_voxels(diameter, spacing, minimum_share, foreground.shape))
+    warn_of_none(found, diameter, "the mask")
+    return found[basins.numbers]
 
 
 def voronoi_otsu(image: np.ndarray, *, spot_sigma: float, outline_sigma: float = 1.0) -> np.ndarray:
@@ -115,6 +121,16 @@ def voronoi_otsu(image: np.ndarray, *, spot_sigma: float, outline_sigma: float =
     spots = (blurred == ndimage.maximum_filter(blurred, 3)) & inside
     markers, _ = ndimage.label(spots, np.ones((3, 3, 3)))
     return watershed(np.zeros(inside.shape, np.uint8), markers, mask=inside).astype(np.int32)
+
+
+def warn_of_none(objects: np.ndarray, diameter: float, what: str) -> None:
+    """Say so where hills were found and all of them are too small: ``objects`` holds the object of each."""
+    if len(objects) > 1 and not objects.any():
+        logger.warning(
+            "%s: is not empty, but nothing in it is large enough for objects of diameter %.4g: give a smaller one",
+            what,
+            diameter,
+        )
 
 
 def check(diameter: float | None, spacing: Sequence[float], minimum_share: float, valley: float) -> None:

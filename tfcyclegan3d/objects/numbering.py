@@ -15,8 +15,8 @@ import numpy as np
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.colours import stack_colours
-from tfcyclegan3d.objects.blockwise import block_shape_for, number_blocks
-from tfcyclegan3d.objects.instances import MINIMUM_SHARE
+from tfcyclegan3d.objects.blockwise import block_shape_for, number_blocks, widest
+from tfcyclegan3d.objects.instances import MINIMUM_SHARE, warn_of_none
 from tfcyclegan3d.objects.landscape import estimate_diameter
 from tfcyclegan3d.sources import Source
 from tfcyclegan3d.tiff.writing import write_planes
@@ -160,9 +160,11 @@ def numbered(
     """
     grid = source.grid
     spacing = tuple(spacing or aspect(grid.voxel_size_um))
-    found = {name: diameters.get(name) or _estimated(source, k, threshold, spacing) for k, name in enumerate(classes)}
-    depth = _depth(grid, len(classes))
-    multiple = (depth, CHUNK, CHUNK)
+    multiple = (_depth(grid, len(classes)), CHUNK, CHUNK)
+    most = widest(grid.shape, spacing, multiple)
+    found = {
+        name: diameters.get(name) or _estimated(source, k, threshold, spacing, most) for k, name in enumerate(classes)
+    }
     with errors.writing(scratch_folder):
         folder = Path(tempfile.mkdtemp(prefix=".unfinished-objects-", dir=scratch_folder))
     try:
@@ -171,8 +173,8 @@ def numbered(
         )
         objects = []
         for k, name in enumerate(classes):
-            # Without a diameter there is no outside to any object, or no object.
-            diameter = found[name] or float(max(grid.shape))
+            # Without a diameter there is no outside to any object where it was looked for, or no object.
+            diameter = found[name] or min(most, float(max(grid.shape)))
 
             def write(box: Box, numbers: np.ndarray, k: int = k) -> None:
                 with errors.writing(folder):
@@ -198,6 +200,7 @@ def numbered(
                     on_block=note,
                 )
             )
+            warn_of_none(objects[-1], diameter, f"{grid.name}, {name}")
         yield Numbered(level, tuple(objects), grid, tuple(classes), found)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -238,8 +241,10 @@ def _foreground(values: np.ndarray, threshold: float) -> np.ndarray:
     return values > threshold if values.dtype.kind == "f" else values != 0
 
 
-def _estimated(source: Source, channel: int, threshold: float, spacing: Sequence[float]) -> float | None:
-    """Return the diameter of a class's objects in the middle of a stack, in voxels along X."""
+def _estimated(
+    source: Source, channel: int, threshold: float, spacing: Sequence[float], most: float
+) -> float | None:
+    """Return the diameter of a class's objects in the middle of a stack, in voxels along X, and ``most`` at most."""
     shape = source.grid.shape
     share = min(1.0, MOST_ESTIMATED / math.prod(shape))
     # Along Y and X, as stacks are thin.
@@ -247,7 +252,8 @@ def _estimated(source: Source, channel: int, threshold: float, spacing: Sequence
     z, y, x = (
         slice((side - length) // 2, (side - length) // 2 + length) for side, length in zip(shape, lengths, strict=True)
     )
-    return estimate_diameter(_foreground(source.read((z, y, x))[..., channel], threshold), spacing)
+    estimate = estimate_diameter(_foreground(source.read((z, y, x))[..., channel], threshold), spacing)
+    return None if estimate is None else min(estimate, most)
 
 
 def _depth(grid: Grid, n_classes: int) -> int:
