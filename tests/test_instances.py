@@ -73,6 +73,14 @@ def test_a_long_object_stays_one_whatever_its_direction():
     assert label_objects(mask, diameter=17).max() == 1
 
 
+@pytest.mark.parametrize("seed", [163, 740, 807])
+def test_a_few_scattered_voxels_have_a_diameter_though_the_smoothed_hill_peaks_beside_them(seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((3, 5, 7)) < rng.random()
+    assert estimate_diameter(mask) == pytest.approx(2, abs=1)
+    assert label_objects(mask).max() > 0
+
+
 def test_distances_are_those_of_anisotropic_voxels():
     """Of voxels three times as long along Z, balls half a diameter apart along it are balls all the same."""
     spacing = (3.0, 1.0, 1.0)

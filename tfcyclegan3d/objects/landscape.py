@@ -96,7 +96,9 @@ def estimate_diameter(foreground: np.ndarray, spacing: Sequence[float] = (1.0, 1
     radius = distance(foreground, spacing)
     smooth = _smoothed(radius, finest, spacing)
     window = [max(3, 2 * round(3 * finest / side) + 1) for side in spacing]
-    radii = radius[(smooth == ndimage.maximum_filter(smooth, window)) & foreground]
+    deepest = (smooth == ndimage.maximum_filter(smooth, window)) & foreground
+    # Of a few voxels, the smoothed hill may have its top beside them.
+    radii = radius[deepest if deepest.any() else foreground]
     return 2 * float(np.median(radii[radii >= 0.5 * radii.max()]))
 
 

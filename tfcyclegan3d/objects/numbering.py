@@ -241,9 +241,7 @@ def _foreground(values: np.ndarray, threshold: float) -> np.ndarray:
     return values > threshold if values.dtype.kind == "f" else values != 0
 
 
-def _estimated(
-    source: Source, channel: int, threshold: float, spacing: Sequence[float], most: float
-) -> float | None:
+def _estimated(source: Source, channel: int, threshold: float, spacing: Sequence[float], most: float) -> float | None:
     """Return the diameter of a class's objects in the middle of a stack, in voxels along X, and ``most`` at most."""
     shape = source.grid.shape
     share = min(1.0, MOST_ESTIMATED / math.prod(shape))
