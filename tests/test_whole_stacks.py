@@ -216,6 +216,25 @@ def test_seams_that_are_there_are_found(here, capsys):
     assert max(shares) > 0.1
 
 
+def test_no_picture_of_seams_is_left_by_what_fails_or_is_stopped_after_it(here, monkeypatch, capsys):
+    def full(*arguments, **named):
+        raise errors.OutputError("out", "No space left on device")
+
+    def stopped(*arguments, **named):
+        raise KeyboardInterrupt
+
+    arguments = ("--images", "cells.tif", "-o", "out", "--tile", "20,52,52", "--check-seams", "--objects", "--quiet")
+    with monkeypatch.context() as patch:
+        patch.setattr(whole_stacks, "number_objects", full)
+        assert predict(*arguments) == 2
+    assert not (here / "out").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(whole_stacks, "number_objects", stopped)
+        assert predict(*arguments) == 130
+    assert predict(*arguments) == 0
+    assert (here / "out" / "cells_seams.png").is_file()
+
+
 # ---- interrupted
 
 

@@ -21,7 +21,8 @@ from tfcyclegan3d.volumes import read_grid, stack_name
 
 # In the folder of the outputs; hidden from whoever looks for stacks there.
 WORKSPACES = ".unfinished-prediction"
-ENDINGS = ("mask.tif", "mask.zarr", "mask.png", "probability.tif", "probability.zarr", "seams.png")
+SEAMS = "seams.png"
+ENDINGS = ("mask.tif", "mask.zarr", "mask.png", "probability.tif", "probability.zarr", SEAMS)
 ENDINGS += ("objects.tif", "objects.zarr")
 
 Make = Callable[[Job, Workspace, Sequence[int], Callable[[], None]], None]
@@ -204,7 +205,7 @@ def _segment(
     if wanted.check_seams:
         with progress(f"{job.name}, seams") as on_progress:
             found = seams.compare(job, model, workspace, source, lambda done, total: on_progress(done, total, "blocks"))
-            found.draw(folder / f"{job.name}_seams.png", model.classes, source.grid)
+            found.draw(workspace.folder / SEAMS, model.classes, source.grid)
     counts = None
     if wanted.objects is not None:
         with progress(f"{job.name}, objects") as on_progress:
@@ -219,6 +220,9 @@ def _segment(
     shares = finishing.finish(job, workspace, source, model.classes, wanted.suffix, folder)
     if counts is not None:
         move_objects(job, workspace, wanted.suffix, folder)
+    if found is not None:
+        with errors.writing(folder):
+            (workspace.folder / SEAMS).replace(folder / f"{job.name}_{SEAMS}")
     _remove_stale(folder, job.name, wanted)
     workspace.conclude(shares)
     named = dict(zip(model.classes, shares, strict=True))
@@ -256,7 +260,7 @@ def names_of(name: str) -> list[str]:
 def _written(name: str, wanted: Wanted) -> set[str]:
     kinds = {f"{kind}{wanted.suffix}" for kind in finishing.kinds(wanted.probabilities)}
     kinds |= {f"{OBJECTS}{wanted.suffix}"} if wanted.objects is not None else set()
-    return {f"{name}_{ending}" for ending in kinds | {"mask.png"} | ({"seams.png"} if wanted.check_seams else set())}
+    return {f"{name}_{ending}" for ending in kinds | {"mask.png"} | ({SEAMS} if wanted.check_seams else set())}
 
 
 def _remove_stale(folder: Path, name: str, wanted: Wanted) -> None:
