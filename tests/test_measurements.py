@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import ndimage
 from scipy.integrate import dblquad
+from skimage.measure import marching_cubes, mesh_surface_area
 
 import tfcyclegan3d as tc
 from tfcyclegan3d import errors
-from tfcyclegan3d.objects import boxes
-from tfcyclegan3d.objects.measurements import columns, measure_objects, surface_area
+from tfcyclegan3d.objects import boxes, surfaces
+from tfcyclegan3d.objects.measurements import centre_and_spread, columns, measure_objects
+from tfcyclegan3d.objects.surfaces import surface_area
 from tfcyclegan3d.sources import open_source
 from tfcyclegan3d.volumes import Volume, write_volume
 
@@ -149,6 +155,45 @@ def test_a_stack_on_disk_is_measured_as_one_in_memory(tmp_path, monkeypatch):
         path = write_volume(tmp_path / f"objects{suffix}", objects)
         read = measure_objects(path, stack.image)
         assert read.equals(whole)
+
+
+@pytest.mark.parametrize("shape", [(30, 12, 17), (9, 40, 11), (7, 8, 31), (1, 1, 20), (5, 30, 30)])
+def test_an_object_measured_in_parts_has_the_measures_of_one_measured_at_once(monkeypatch, shape):
+    rng = np.random.default_rng(1)
+    rough = ndimage.gaussian_filter(rng.normal(size=shape), 1.5)
+    labels, image = (rough > np.median(rough)).astype(np.uint8), rng.normal(size=(*shape, 2))
+    labels[0, 0, 0] = labels[-1, -1, -1] = 1
+    whole = measure_objects(labels, image, voxel_size_um=(2, 1, 0.5))
+    monkeypatch.setattr(surfaces, "MOST_SMOOTHED", 1000)
+    monkeypatch.setattr("tfcyclegan3d.objects.measurements.MOST_READ", 400)
+    parts = measure_objects(labels, image, voxel_size_um=(2, 1, 0.5))
+    assert len(whole) == 1
+    pd.testing.assert_frame_equal(parts, whole, rtol=1e-6)
+
+
+def test_surface_moments_and_centre_are_those_of_all_voxels_together():
+    mask = ellipsoid((20, 26, 40), (9, 12, 18), (7, 9, 16), rotation=np.linalg.qr(np.arange(9.0).reshape(3, 3) ** 2)[0])
+    places = np.argwhere(mask)
+    centre, spread = centre_and_spread(mask)
+    np.testing.assert_allclose(centre, places.mean(axis=0))
+    np.testing.assert_allclose(spread, np.cov(places.T, bias=True), atol=1e-9)
+    blurred = ndimage.gaussian_filter(np.pad(mask, 4).astype(np.float32), 1)
+    below, above = np.sort(blurred.ravel())[[-len(places) - 1, -len(places)]]
+    points, faces, _, _ = marching_cubes(blurred, float(below + above) / 2)
+    assert surface_area(mask, (1, 1, 1)) == pytest.approx(mesh_surface_area(points, faces), rel=1e-6)
+
+
+def test_a_giant_object_takes_little_more_memory_than_its_mask(monkeypatch):
+    """Of 50 bytes a voxel, one that fills a whole stack of a light sheet microscope would take 15 GiB."""
+    monkeypatch.setattr(surfaces, "MOST_SMOOTHED", 2**16)
+    monkeypatch.setattr("tfcyclegan3d.objects.measurements.MOST_READ", 2**16)
+    monkeypatch.setattr("tfcyclegan3d.tiling.SLAB_VALUES", 2**16)
+    labels, image = np.pad(np.ones((20, 200, 300), np.uint8), 2), np.zeros((24, 204, 304, 2), np.uint16)
+    tracemalloc.start()
+    measure_objects(labels, image)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 6 * labels.size
 
 
 def test_boxes_of_objects_span_the_parts_in_which_they_are_read(monkeypatch):

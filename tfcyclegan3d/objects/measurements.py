@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
-from skimage.measure import marching_cubes, mesh_surface_area
 
 from tfcyclegan3d import errors
-from tfcyclegan3d.objects.boxes import boxes_of, read_together
+from tfcyclegan3d.objects.boxes import MOST_READ, boxes_of, read_together
+from tfcyclegan3d.objects.surfaces import ball_area, surface_area
 from tfcyclegan3d.sources import Source, open_source
 from tfcyclegan3d.synthesis.classes import DEFAULT_CLASSES
 from tfcyclegan3d.volumes import Volume
+from tfcyclegan3d.zarrs.chunks import Box
 
 AXES = ("z", "y", "x")
-# Standard deviation, in voxels, of the smoothing before the surface is laid: it takes away most of the staircase.
-SURFACE_SIGMA = 1.0
 
 Stack = Volume | np.ndarray | str | Path | Source
+_Layer = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 def measure_objects(
@@ -129,10 +128,9 @@ def shape_figures(mask: np.ndarray, spacing: Sequence[float]) -> list[float]:
         Sides of a voxel.
     """
     sides = np.asarray(spacing, float)
-    places = np.argwhere(mask) * sides
-    volume = len(places) * float(np.prod(sides))
+    volume = int(np.count_nonzero(mask)) * float(np.prod(sides))
     # A voxel is a box, not a point: its own second moment counts.
-    spread = np.cov(places.T, bias=True) + np.diag(sides**2 / 12)
+    spread = centre_and_spread(mask)[1] * np.outer(sides, sides) + np.diag(sides**2 / 12)
     moments, directions = np.linalg.eigh(spread)
     # The variance of an ellipsoid along an axis is a fifth of its semi-axis squared.
     minor, middle, major = 2 * np.sqrt(5 * moments)
@@ -145,6 +143,20 @@ def shape_figures(mask: np.ndarray, spacing: Sequence[float]) -> list[float]:
     return [volume, surface, sphericity, diameter, major, middle, minor, *axis, *direction(axis)]
 
 
+def centre_and_spread(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean place (3,) of an object's voxels and its covariance (3, 3), in voxels."""
+    # Voxels behind each other along an axis are counted together: a list of all of them would be many times the mask.
+    counts = [mask.sum(axis=axis, dtype=np.int64) for axis in range(3)]
+    along = counts[2].sum(axis=1), counts[2].sum(axis=0), counts[0].sum(axis=0)
+    n_voxels = int(along[0].sum())
+    centre = np.array([one @ np.arange(len(one)) / n_voxels for one in along])
+    away = [np.arange(len(one)) - middle for one, middle in zip(along, centre, strict=True)]
+    spread = np.diag([one @ steps**2 for one, steps in zip(along, away, strict=True)])
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        spread[a, b] = spread[b, a] = away[a] @ counts[3 - a - b] @ away[b]
+    return centre, spread / n_voxels
+
+
 def direction(vector: Sequence[float]) -> tuple[float, float]:
     """Return azimuth and elevation of a vector (z, y, x), in degrees.
 
@@ -153,34 +165,6 @@ def direction(vector: Sequence[float]) -> tuple[float, float]:
     """
     z, y, x = (float(part) for part in vector)
     return float(np.degrees(np.arctan2(y, x))), float(np.degrees(np.arctan2(z, np.hypot(y, x))))
-
-
-def surface_area(mask: np.ndarray, spacing: Sequence[float]) -> float:
-    """Return the area of an object's surface: marching cubes over its smoothed outline, which keeps its volume.
-
-    On the voxels themselves marching cubes lay a staircase, whose area exceeds a ball's by 8 % however fine the voxels.
-    No surface is smaller than that of a ball of the same volume, as may come out for a few voxels. Where the stack's
-    border cuts an object, the cut counts.
-
-    Parameters
-    ----------
-    mask : ndarray of bool, ZYX
-        At least one voxel.
-    spacing : (z, y, x)
-        Sides of a voxel.
-    """
-    blurred = ndimage.gaussian_filter(np.pad(mask, 4).astype(np.float32), SURFACE_SIGMA)
-    n_outside = blurred.size - int(np.count_nonzero(mask))
-    below, above = np.partition(blurred.ravel(), (n_outside - 1, n_outside))[n_outside - 1 : n_outside + 1]
-    # Equal where symmetry makes them so.
-    level = float(below + above) / 2 if above < blurred.max() else float(below) / 2 + float(blurred.max()) / 2
-    points, faces, _, _ = marching_cubes(blurred, level, spacing=tuple(spacing))
-    return max(float(mesh_surface_area(points, faces)), ball_area(np.count_nonzero(mask) * float(np.prod(spacing))))
-
-
-def ball_area(volume: float) -> float:
-    """Return the area of a ball's surface."""
-    return float(np.pi ** (1 / 3) * (6 * volume) ** (2 / 3))
 
 
 def class_names(classes: Sequence[str] | None, n_channels: int, name: str) -> tuple[str, ...]:
@@ -222,32 +206,53 @@ def _rows(
     numbers, corners = list(boxes), list(boxes.values())
     rows: dict[int, list[object]] = {}
     for whole, together in read_together(corners):
-        values = labels.read(whole)[..., channel]
-        intensities = None if image is None else image.read(whole)
-        origin = np.array([part.start for part in whole])
+        layers = _layers(labels, image, channel, whole)
+        if len(together) > 1:  # Which are in one layer, as they are read together.
+            layers = list(layers)
         for index in together:
             low, high = corners[index]
-            inner = tuple(slice(a, b) for a, b in zip(low - origin, high - origin, strict=True))
-            mask = values[inner] == numbers[index]
-            centre = np.argwhere(mask).mean(axis=0) + low
+            mask, totals = _gathered(layers, numbers[index], low, high)
+            n_voxels = int(np.count_nonzero(mask))
+            centre = centre_and_spread(mask)[0] + low
             at_border = bool((low == 0).any() or (high == labels.grid.shape).any())
             rows[index] = [
                 name,
                 numbers[index],
-                int(mask.sum()),
+                n_voxels,
                 *centre,
                 *(centre * spacing),
                 *shape_figures(mask, spacing),
                 at_border,
-                *([] if intensities is None else _brightness(intensities[inner], mask)),
+                *(figure for total in totals for figure in (total / n_voxels, total)),
             ]
     return [rows[index] for index in range(len(numbers))]
 
 
-def _brightness(intensities: np.ndarray, mask: np.ndarray) -> list[float]:
-    """Return mean and total of each channel (ZYXC) inside an object."""
-    inside = intensities[mask].astype(np.float64)
-    return [figure for k in range(inside.shape[1]) for figure in (inside[:, k].mean(), inside[:, k].sum())]
+def _layers(labels: Source, image: Source | None, channel: int, whole: Box) -> Iterator[_Layer]:
+    """Yield the first voxel of each of the layers of a box, the numbers in it (ZYX), and the image's values (ZYXC)."""
+    z, y, x = whole
+    depth = max(1, MOST_READ // ((y.stop - y.start) * (x.stop - x.start)))
+    for start in range(z.start, z.stop, depth):
+        layer = (slice(start, min(start + depth, z.stop)), y, x)
+        intensities = None if image is None else image.read(layer)
+        yield np.array([start, y.start, x.start]), labels.read(layer)[..., channel], intensities
+
+
+def _gathered(
+    layers: Iterable[_Layer], number: int, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mask of an object in its box, and the total of each channel of the image inside."""
+    mask, totals = np.zeros(high - low, bool), np.zeros(0)
+    for origin, values, intensities in layers:
+        start, stop = np.maximum(low, origin), np.minimum(high, origin + values.shape)
+        inner = tuple(slice(a, b) for a, b in zip(start - origin, stop - origin, strict=True))
+        here = values[inner] == number
+        mask[start[0] - low[0] : stop[0] - low[0]] = here
+        if intensities is not None:
+            inside = intensities[inner][here]
+            added = np.array([inside[:, k].sum(dtype=np.float64) for k in range(inside.shape[1])])
+            totals = totals + added if totals.size else added
+    return mask, totals
 
 
 def _types(names: Iterable[str]) -> dict[str, str]:
