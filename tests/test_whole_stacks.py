@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -205,15 +206,26 @@ def test_seams_are_counted_and_drawn(here, capsys):
     assert predict("--images", "cells.tif", "-o", "out", "--tile", "20,52,52", "--check-seams") == 0
     said = capsys.readouterr().out
     assert "20x52x52" in said
-    assert "golgi 0.000%, nuclei 0.000%" in said
+    assert "golgi 0.000% of the stack, 0.00% of its mask, nuclei 0.000% of the stack, 0.00% of its mask" in said
     assert (here / "out" / "cells_seams.png").stat().st_size > 1000
 
 
 def test_seams_that_are_there_are_found(here, capsys):
     arguments = ("--set", "inference.halo=0", "--tile", "16,16,16", "--check-seams")
     assert predict("--images", "cells.tif", "-o", "out", *arguments) == 0
-    shares = [float(part.rpartition(" ")[2]) for part in capsys.readouterr().out.split("%")[-3:-1]]
-    assert max(shares) > 0.1
+    shares = np.reshape([float(share) for share in re.findall(r"([\d.]+)%(?= of)", capsys.readouterr().out)], (2, 2))
+    assert shares[:, 0].max() > 0.1
+    in_mask = mask_of("out/cells_mask.tif").mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(shares[:, 1] * in_mask, shares[:, 0], atol=0.01)
+
+
+def test_of_a_stack_in_one_tile_it_is_said_that_there_is_nothing_to_compare(here, capsys):
+    write_volume("tiny.tif", Volume(read_volume("cells.tif").array[:3, :5, :7]))
+    assert predict("--images", "tiny.tif", "-o", "out", "--check-seams", "--objects") == 0
+    said = capsys.readouterr().out
+    assert "seams: the stack fits into one tile; nothing to compare" in said
+    assert "0.000%" not in said
+    assert not (here / "out" / "tiny_seams.png").exists()
 
 
 def test_no_picture_of_seams_is_left_by_what_fails_or_is_stopped_after_it(here, monkeypatch, capsys):

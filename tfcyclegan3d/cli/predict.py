@@ -69,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check-seams",
         action="store_true",
-        help="segment again by other tiles, say how many voxels differ, and draw where (NAME_seams.png)",
+        help="segment again by other tiles, say what share of the voxels of stack and mask differs, and draw where "
+        "(NAME_seams.png)",
     )
     parser.add_argument(
         "--set",
@@ -152,6 +153,8 @@ def run(options: argparse.Namespace) -> None:
             print(f"{outcome.mask}: {shares}{_counted(outcome.counts)}{before}")
             if outcome.seams is not None:
                 print(outcome.seams.text(model.classes))
+            elif options.check_seams and not outcome.was_there:
+                print("seams: the stack fits into one tile; nothing to compare")
 
 
 def _counted(counts: dict[str, int] | None) -> str:

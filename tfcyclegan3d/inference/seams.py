@@ -27,6 +27,8 @@ class Seams:
     ----------
     shares : ndarray of float, shape (C,)
         Share of the stack's voxels on which the masks of a class differ.
+    shares_of_masks : ndarray of float, shape (C,)
+        The same, of the voxels of the class's mask.
     map : ndarray of int, YXC
         Number of differing voxels along Z.
     tile_shapes : tuple of two (int, int, int)
@@ -34,12 +36,16 @@ class Seams:
     """
 
     shares: np.ndarray
+    shares_of_masks: np.ndarray
     map: np.ndarray
     tile_shapes: tuple[Shape, Shape]
 
     def text(self, classes: Sequence[str]) -> str:
         """Say it in a line."""
-        each = ", ".join(f"{name} {share:.3%}" for name, share in zip(classes, self.shares, strict=True))
+        each = ", ".join(
+            f"{name} {share:.3%} of the stack, {of_mask:.2%} of its mask"
+            for name, share, of_mask in zip(classes, self.shares, self.shares_of_masks, strict=True)
+        )
         one, other = ("x".join(map(str, shape)) for shape in self.tile_shapes)
         return f"seams: voxels that differ between tiles of {one} and shifted ones of {other}: {each}"
 
@@ -71,8 +77,11 @@ def compare(
     workspace: Workspace,
     source: Source,
     on_block: Callable[[int, int], None],
-) -> Seams:
+) -> Seams | None:
     """Segment a stack once more, by smaller tiles on a shifted grid, and compare with the mask that is there.
+
+    There is nothing to compare, and None is returned, where one tile holds the stack and its halves would be smaller
+    than their surroundings.
 
     Parameters
     ----------
@@ -89,7 +98,10 @@ def compare(
     """
     settled = workspace.settled(model, source.grid.shape)
     plan = other_plan(model, settled.plan)
+    if plan == settled.plan:
+        return None
     level = workspace.level(MASK)
+    in_mask = np.zeros(level.shape[0], np.int64)
     counts = np.zeros(level.shape[0], np.int64)
     differing = np.zeros((*source.grid.shape[1:], level.shape[0]), np.int32)
     n_done = 0
@@ -98,6 +110,7 @@ def compare(
         nonlocal n_done
         mask = level[(slice(None), *place.slices)].transpose(1, 2, 3, 0) > 0
         differs = (values > job.threshold) != mask
+        in_mask[:] += mask.sum(axis=(0, 1, 2))
         counts[:] += differs.sum(axis=(0, 1, 2))
         differing[place.slices[1:]] += differs.sum(axis=0)
         n_done += 1
@@ -106,7 +119,7 @@ def compare(
     other = type(settled)(settled.bounds, settled.statistics, plan)
     model.prediction(source, other).run(plan.blocks, take)
     shapes = (settled.plan.tile_shape, plan.tile_shape)
-    return Seams(counts / math.prod(source.grid.shape), differing, shapes)
+    return Seams(counts / math.prod(source.grid.shape), counts / np.maximum(1, in_mask), differing, shapes)
 
 
 def other_plan(model: SegmentationModel, plan: BlockPlan) -> BlockPlan:

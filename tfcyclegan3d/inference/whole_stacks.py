@@ -44,7 +44,7 @@ class Outcome:
     was_there : bool
         An earlier call, which was interrupted later, had finished the stack.
     seams : Seams, optional
-        How much the mask depends on tiles, where that was asked for.
+        How much the mask depends on tiles, where that was asked for and there is more than one.
     counts : dict of str to int, optional
         Number of the objects of each class, where they were numbered by this call.
     """
@@ -205,7 +205,8 @@ def _segment(
     if wanted.check_seams:
         with progress(f"{job.name}, seams") as on_progress:
             found = seams.compare(job, model, workspace, source, lambda done, total: on_progress(done, total, "blocks"))
-            found.draw(workspace.folder / SEAMS, model.classes, source.grid)
+            if found is not None:
+                found.draw(workspace.folder / SEAMS, model.classes, source.grid)
     counts = None
     if wanted.objects is not None:
         with progress(f"{job.name}, objects") as on_progress:
@@ -223,7 +224,7 @@ def _segment(
     if found is not None:
         with errors.writing(folder):
             (workspace.folder / SEAMS).replace(folder / f"{job.name}_{SEAMS}")
-    _remove_stale(folder, job.name, wanted)
+    _remove_stale(folder, job.name, wanted, drawn=found is not None)
     workspace.conclude(shares)
     named = dict(zip(model.classes, shares, strict=True))
     return Outcome(mask, named, n_blocks - len(remaining), seams=found, counts=counts)
@@ -257,15 +258,15 @@ def names_of(name: str) -> list[str]:
     return [f"{name}_{ending}" for ending in ENDINGS]
 
 
-def _written(name: str, wanted: Wanted) -> set[str]:
+def _written(name: str, wanted: Wanted, drawn: bool) -> set[str]:
     kinds = {f"{kind}{wanted.suffix}" for kind in finishing.kinds(wanted.probabilities)}
     kinds |= {f"{OBJECTS}{wanted.suffix}"} if wanted.objects is not None else set()
-    return {f"{name}_{ending}" for ending in kinds | {"mask.png"} | ({SEAMS} if wanted.check_seams else set())}
+    return {f"{name}_{ending}" for ending in kinds | {"mask.png"} | ({SEAMS} if drawn else set())}
 
 
-def _remove_stale(folder: Path, name: str, wanted: Wanted) -> None:
+def _remove_stale(folder: Path, name: str, wanted: Wanted, *, drawn: bool) -> None:
     """Remove what another call made of a stack of this name, so that files of two calls never mix."""
-    for stale in set(names_of(name)) - _written(name, wanted):
+    for stale in set(names_of(name)) - _written(name, wanted, drawn):
         path = folder / stale
         with errors.writing(path):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
