@@ -146,6 +146,33 @@ def test_a_fault_in_a_worker_is_told_as_one_here_and_nothing_is_left(here, clust
     assert not (here / "out").exists()
 
 
+def test_after_the_scheduler_is_lost_the_same_command_goes_on_with_the_blocks_that_are_made(here, cluster, capsys):
+    def lost(client, remaining):
+        """Yield two parts, then lose the scheduler."""
+        from distributed import wait
+        from distributed.comm import CommClosedError
+
+        for _ in range(2):
+            done = wait(remaining, return_when="FIRST_COMPLETED").done
+            remaining -= done
+            yield from done
+        raise CommClosedError("closed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spreading, "_ended", lost)
+        assert predict("-o", "out", "--scheduler", cluster.scheduler_address) == 2
+    one_line(capsys, "cannot be reached any more", "give the same command again")
+    made = len(list((here / "out" / WORKSPACES / "cells" / "done").iterdir()))
+    assert made >= 2
+    assert predict("-o", "out") == 0
+    assert f"{made} blocks were there" in capsys.readouterr().out
+    assert predict("-o", "alone") == 0
+    np.testing.assert_array_equal(
+        *(read_volume(here / folder / "cells_mask.tif").array for folder in ("out", "alone")),
+    )
+    assert not (here / "out" / WORKSPACES).exists()
+
+
 def test_a_cluster_of_ones_own_makes_the_same(here):
     assert predict("-o", "out", "--scheduler", "local:1") == 0
     assert predict("-o", "alone") == 0

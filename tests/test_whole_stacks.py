@@ -379,6 +379,31 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(here, monkeypatch, c
     assert not (here / "out").exists()
 
 
+def test_an_error_in_a_later_stack_says_what_to_do_about_those_that_are_finished(here, monkeypatch, capsys):
+    real = whole_stacks.make_blocks
+
+    def full(job, *rest):
+        if job.name == "third":
+            raise errors.OutputError("out", "No space left on device")
+        real(job, *rest)
+
+    shutil.copy("cells.tif", "other.tif")
+    shutil.copy("cells.tif", "third.tif")
+    with monkeypatch.context() as patch:
+        patch.setattr(whole_stacks, "make_blocks", full)
+        assert predict("--images", "cells.tif", "other.tif", "third.tif", "-o", "out", "--quiet") == 2
+    one_line(
+        capsys,
+        "No space left on device",
+        "the first 2 stacks are finished: then give --images the last one alone, or all with --overwrite",
+    )
+    assert not (here / "out" / WORKSPACES).exists()
+    assert predict("--images", "third.tif", "-o", "out", "--quiet") == 0
+    assert {path.name for path in (here / "out").glob("*.tif")} == {
+        f"{n}_mask.tif" for n in ("cells", "other", "third")
+    }
+
+
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_of_a_truncated_stack_it_is_said_what_is_missing(here, volume, capsys, compression):
     array = volume.array.transpose(0, 3, 1, 2)

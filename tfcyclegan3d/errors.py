@@ -36,9 +36,11 @@ class UserError(Exception):
 
     def of_file(self, path: str | Path) -> UserError:
         """Return this error naming the file that holds the mistake, too."""
-        named = type(self).__new__(type(self))
-        UserError.__init__(named, f"{path}: {self.what}", self.remedy)
-        return named
+        return _made_again(type(self), f"{path}: {self.what}", self.remedy)
+
+    def with_advice(self, more: str) -> UserError:
+        """Return this error with more to do about it."""
+        return _made_again(type(self), self.what, f"{self.remedy}; {more}")
 
 
 def _made_again(kind: type[UserError], what: str, remedy: str) -> UserError:

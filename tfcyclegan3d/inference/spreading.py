@@ -143,9 +143,12 @@ def _make(client: Client, job: Job, workspace: Workspace, numbers: Sequence[int]
         raise
     except BaseException as error:
         _stop(workspace, list(futures))
-        if isinstance(error, errors.UserError):
+        told = error if isinstance(error, errors.UserError) else _told(error)
+        if isinstance(told, errors.ClusterError):  # What the workers have made is as good as ever.
+            workspace.take_up()
+        if told is error:
             raise
-        raise _told(error) from error
+        raise told from error
 
 
 def divided(numbers: Sequence[int], n_workers: int) -> list[list[int]]:

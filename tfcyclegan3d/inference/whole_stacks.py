@@ -15,7 +15,7 @@ from tfcyclegan3d.inference import finishing, seams
 from tfcyclegan3d.inference.making import make_blocks, prepare
 from tfcyclegan3d.inference.objects import diameters_of, move_objects, number_objects
 from tfcyclegan3d.inference.predictor import SegmentationModel
-from tfcyclegan3d.inference.workspace import OBJECTS, Job, Workspace
+from tfcyclegan3d.inference.workspace import OBJECTS, SHARES, Job, Workspace
 from tfcyclegan3d.tiling import Shape
 from tfcyclegan3d.volumes import read_grid, stack_name
 
@@ -109,7 +109,8 @@ def segment_stacks(
     """Segment stack after stack; all of them are looked through before the first is segmented.
 
     What is not finished lies in a hidden folder beside the outputs and is gone at the end, and when a stack cannot be
-    segmented; a call that was interrupted or killed leaves it, and the same call goes on behind the last whole block.
+    segmented; a call that was interrupted or killed, or has lost its workers, leaves it, and the same call goes on
+    behind the last whole block.
 
     Parameters
     ----------
@@ -152,8 +153,14 @@ def segment_stacks(
                 refuse_existing(folder, names_of(job.name))
         for job, workspace in zip(jobs, spaces, strict=True):
             prepare(job, model, workspace)
-        for job, workspace in zip(jobs, spaces, strict=True):
-            yield _segment(job, model, workspace, wanted, folder, progress, make)
+        for n_finished, (job, workspace) in enumerate(zip(jobs, spaces, strict=True)):
+            try:
+                outcome = _segment(job, model, workspace, wanted, folder, progress, make)
+            except errors.ClusterError:
+                raise
+            except errors.UserError as error:
+                raise _with_finished(error, n_finished, len(jobs)) from error
+            yield outcome
 
 
 def job_of(path: Path, model: SegmentationModel, model_path: Path, wanted: Wanted, fingerprint: list[Any]) -> Job:
@@ -232,16 +239,32 @@ def _segment(
 
 @contextmanager
 def _workspaces(folder: Path) -> Iterator[Path]:
-    """Give the folder of unfinished work, which an interruption alone leaves."""
+    """Give the folder of unfinished work, which an interruption leaves, as does what befalls workers."""
     folder.mkdir(exist_ok=True)
     try:
         yield folder
     except KeyboardInterrupt:
         raise
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, errors.ClusterError) and _holds_work(folder):
+            raise
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _holds_work(folder: Path) -> bool:
+    """Tell whether any block is made, or any stack finished."""
+    return any(itertools.chain(folder.glob("*/done/*"), folder.glob(f"*/{SHARES}")))
+
+
+def _with_finished(error: errors.UserError, n_finished: int, n_stacks: int) -> errors.UserError:
+    """Return an error that says what to do about the stacks finished before it, too."""
+    if n_finished == 0:
+        return error
+    stacks = "the first stack is" if n_finished == 1 else f"the first {n_finished} stacks are"
+    others = "the last one" if n_stacks - n_finished == 1 else f"the other {n_stacks - n_finished}"
+    return error.with_advice(f"{stacks} finished: then give --images {others} alone, or all with --overwrite")
 
 
 def _file(path: Path) -> list[Any]:

@@ -166,7 +166,12 @@ class Workspace:
     def abandon(self) -> None:
         """Let nobody go on with the job: who makes blocks of it stops behind the one in hand."""
         with contextlib.suppress(OSError):
-            (self.folder / "job.json").unlink()
+            (self.folder / "job.json").replace(self.folder / "job.json.abandoned")
+
+    def take_up(self) -> None:
+        """Let the job that was abandoned be gone on with."""
+        with contextlib.suppress(OSError):
+            (self.folder / "job.json.abandoned").replace(self.folder / "job.json")
 
     def conclude(self, shares: list[float]) -> None:
         """Note that the job's files are where they belong, and remove all but that."""
