@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,7 @@ def test_labels_become_tables_pictures_and_naparis_files(folder, capsys, picture
     assert "cells: 4 golgi, 4 nuclei" in said
     assert "4 pairs" in said and "Rayleigh p" in said
     wanted = ["objects.csv", "pairs.csv", "points.csv", "polarity.json", "rose.png", "vectors.csv", "vectors.png"]
+    assert sorted(re.findall(r"NAME_([\w.]+)", said)) == wanted
     assert sorted(path.name for path in (folder / "out").iterdir()) == [f"cells_{ending}" for ending in wanted]
     objects = pd.read_csv("out/cells_objects.csv")
     assert objects["class"].tolist() == ["golgi"] * 4 + ["nuclei"] * 4
@@ -138,7 +140,7 @@ def test_one_class_has_no_pairs_unless_they_are_asked_for(folder, capsys, labels
     write_volume("one.tif", Volume(labels[..., 1], VOXEL_SIZE))
     assert run("--labels", "one.tif", "-o", "out", "--quiet") == 0
     assert not list(folder.glob("out/*pairs*"))
-    capsys.readouterr()
+    assert capsys.readouterr().out.splitlines()[-1] == "out: NAME_objects.csv, NAME_points.csv for napari"
     said = refused(capsys, "--labels", "one.tif", "-o", "again", "--pairs", "nuclei,golgi")
     assert "the only class is nuclei" in said
     assert "--max-distance" in refused(capsys, "--labels", "one.tif", "-o", "again", "--max-distance", "3")

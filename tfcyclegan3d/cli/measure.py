@@ -94,13 +94,14 @@ def run(options: argparse.Namespace) -> None:
     images = _images(options.images, len(stacks))
     endings = (*ENDINGS, *(("objects.tif",) if options.prediction else ()))
     writes = tuple(f"{glob.escape(name)}_{ending}" for name in stacks for ending in endings)
-    lines = []
+    lines, written = [], []
     with fresh_folder(options.output, options.overwrite, writes) as folder:
         for (name, path), image in zip(stacks.items(), images, strict=True):
             with progress_bar(name, not options.quiet and options.prediction is not None) as on_progress:
-                analysis = _measured(options, name, path, image, folder, on_progress)
+                analysis, files = _measured(options, name, path, image, folder, on_progress)
             lines += analysis.lines(name)
-    lines.append(f"{options.output}: {_written(options)}")
+            written += [file.removeprefix(f"{name}_") for file in files]
+    lines.append(f"{options.output}: {_said(written)}")
     print("\n".join(lines))
 
 
@@ -162,8 +163,8 @@ def _measured(
     image_path: Path | None,
     folder: Path,
     on_progress: Callable[[int, int, str], None],
-) -> Analysis:
-    """Measure one stack and write its files into a folder."""
+) -> tuple[Analysis, list[str]]:
+    """Measure one stack, write its files into a folder, and return their names, too."""
     from tfcyclegan3d import errors
     from tfcyclegan3d.objects.analysis import analyse, check_pair, save
     from tfcyclegan3d.objects.measurements import class_names
@@ -180,11 +181,13 @@ def _measured(
     if max_distance is not None and len(classes) == 1:
         raise errors.OptionError("--max-distance", options.max_distance, f"{name} has one class, so nothing to pair")
     labels.grid = labels.grid._replace(voxel_size_um=size)
+    files = []
     if options.prediction:
-        labels = _number(options, labels, classes, folder, folder / f"{name}_objects.tif", on_progress)
+        files.append(f"{name}_objects.tif")
+        labels = _number(options, labels, classes, folder, folder / files[0], on_progress)
     analysis = analyse(labels, image, size, classes, options.pairs, max_distance)
-    save(analysis, folder, name, labels, image, options.format)
-    return analysis
+    files += save(analysis, folder, name, labels, image, options.format)
+    return analysis, files
 
 
 def _number(
@@ -234,10 +237,9 @@ def _max_distance(text: str | None, voxel_size_um: tuple[float, float, float] | 
     return length
 
 
-def _written(options: argparse.Namespace) -> str:
-    """Say what the folder holds."""
-    numbered = " and .tif" if options.prediction else ""
-    return (
-        f"NAME_objects.{options.format}{numbered}, NAME_points.csv for napari; of pairs NAME_pairs.{options.format}, "
-        "NAME_polarity.json, NAME_rose.png, NAME_vectors.png, and NAME_vectors.csv for napari"
+def _said(endings: Sequence[str]) -> str:
+    """Say which files the folder holds, each kind once."""
+    for_napari = ("points.csv", "vectors.csv")
+    return ", ".join(
+        f"NAME_{ending}{' for napari' if ending in for_napari else ''}" for ending in dict.fromkeys(endings)
     )
