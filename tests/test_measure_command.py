@@ -99,6 +99,20 @@ def test_masks_are_numbered_first(folder, labels):
     assert len(pd.read_csv("out/cells_objects.csv")) == numbers.array.max(axis=(0, 1, 2)).sum()
 
 
+def test_the_objects_of_a_zarr_mask_are_a_zarr(folder, labels):
+    write_volume("cells_mask.zarr", Volume(labels > 0, VOXEL_SIZE))
+    assert run("--prediction", "cells_mask.tif", "-o", "out", "--quiet") == 0
+    wanted = read_volume("out/cells_objects.tif")
+    assert run("--prediction", "cells_mask.zarr", "-o", "out", "--quiet") == 2
+    assert run("--prediction", "cells_mask.zarr", "-o", "out", "--overwrite", "--quiet") == 0
+    assert {path.name for path in folder.glob("out/cells_objects.*")} == {"cells_objects.zarr", "cells_objects.csv"}
+    found = read_volume("out/cells_objects.zarr")
+    np.testing.assert_array_equal(found.array, wanted.array)
+    assert found.voxel_size_um == pytest.approx(VOXEL_SIZE)
+    assert run("--prediction", "cells_mask.tif", "-o", "out", "--overwrite", "--quiet") == 0
+    assert not (folder / "out/cells_objects.zarr").exists()
+
+
 def test_a_folder_means_its_masks_or_its_labels(folder):
     assert run("--prediction", ".", "-o", "masks", "--quiet") == 0
     assert run("--labels", ".", "-o", "labels", "--quiet") == 0

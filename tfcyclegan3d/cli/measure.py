@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
     check_format(options.format)
     stacks = _stacks(options)
     images = _images(options.images, len(stacks))
-    endings = (*ENDINGS, *(("objects.tif",) if options.prediction else ()))
+    endings = (*ENDINGS, *(("objects.tif", "objects.zarr") if options.prediction else ()))
     writes = tuple(f"{glob.escape(name)}_{ending}" for name in stacks for ending in endings)
     lines, written = [], []
     with fresh_folder(options.output, options.overwrite, writes) as folder:
@@ -169,6 +169,7 @@ def _measured(
     from tfcyclegan3d.objects.analysis import analyse, check_pair, save
     from tfcyclegan3d.objects.measurements import class_names
     from tfcyclegan3d.sources import open_source
+    from tfcyclegan3d.zarrs.folders import is_zarr
 
     reading = {"scratch_folder": folder, "allow_missing_chunks": options.missing_chunks == "fill"}
     labels, image = open_source(path, options.axes, None, options.voxel_size, **reading), None
@@ -183,7 +184,7 @@ def _measured(
     labels.grid = labels.grid._replace(voxel_size_um=size)
     files = []
     if options.prediction:
-        files.append(f"{name}_objects.tif")
+        files.append(f"{name}_objects{'.zarr' if is_zarr(path) else '.tif'}")
         labels = _number(options, labels, classes, folder, folder / files[0], on_progress)
     analysis = analyse(labels, image, size, classes, options.pairs, max_distance)
     files += save(analysis, folder, name, labels, image, options.format)

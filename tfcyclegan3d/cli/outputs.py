@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.zarrs.folders import is_zarr
 
 
 @contextmanager
@@ -43,8 +44,12 @@ def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...]) -
     try:
         yield scratch
         for stale in {path for pattern in writes for path in folder.glob(pattern)}:
-            if stale.is_file() and not (scratch / stale.name).exists():
+            if (scratch / stale.name).exists():
+                continue
+            if stale.is_file():
                 stale.unlink()
+            elif is_zarr(stale):
+                shutil.rmtree(stale)
         for path in sorted(scratch.iterdir()):
             target = folder / path.name
             if target.is_dir():
