@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfcyclegan3d import errors, volumes
+from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.volumes import (
     Volume,
     check_image,
@@ -392,15 +393,17 @@ def test_a_stack_cut_within_its_last_bytes_is_unreadable_or_whole(tmp_path, way)
         np.testing.assert_array_equal(read, array)
 
 
-def test_damaged_compressed_data_is_unreadable(tmp_path):
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_damaged_compressed_data_is_unreadable_and_its_page_named(tmp_path, monkeypatch, on_disk):
+    monkeypatch.setattr("tfcyclegan3d.tiff.reading.MOST_IN_MEMORY", 0)
     tifffile.imwrite(tmp_path / "a.tif", stack((3, 32, 32)), photometric="minisblack", compression="zlib")
     content = bytearray((tmp_path / "a.tif").read_bytes())
     with tifffile.TiffFile(tmp_path / "a.tif") as tif:
         start = tif.pages[1].dataoffsets[0]
     content[start : start + 64] = b"\xff" * 64
     (tmp_path / "a.tif").write_bytes(content)
-    with pytest.raises(errors.UnreadableFileError):
-        read_volume(tmp_path / "a.tif")
+    with pytest.raises(errors.UnreadableFileError, match="page 2 of 3 is damaged: "):
+        read_volume(tmp_path / "a.tif", scratch=ScratchFile(tmp_path) if on_disk else None)
 
 
 def test_page_headers_in_a_circle_end_in_an_error(tmp_path):

@@ -126,9 +126,12 @@ def _read(
     else:
         letters, shape_read = axis_letters.from_user(path, axes, stored, shape, full)
     if values and scratch is not None and series.nbytes > MOST_IN_MEMORY:
-        array = axis_letters.to_zyxc(mapped_series(path, tif, series, scratch).reshape(shape_read), letters)
+        with _naming_page(series):
+            array = mapped_series(path, tif, series, scratch)
+        array = axis_letters.to_zyxc(array.reshape(shape_read), letters)
     elif values:
-        array = series.asarray()
+        with _naming_page(series):
+            array = series.asarray()
         array = array.astype(array.dtype.newbyteorder("="), copy=False).reshape(shape_read)
         array = np.ascontiguousarray(axis_letters.to_zyxc(array, letters))
     else:
@@ -172,6 +175,23 @@ def _keeps_plane(stored: str, shape: tuple[int, ...], letters: str, shape_read: 
     complete = len(shape) == len(shape_read)
     kept = "".join(letter for letter, length in zip(stored, shape, strict=True) if complete or length > 1)
     return all(kept.find(letter) == letters.index(letter) for letter in "YX")
+
+
+@contextmanager
+def _naming_page(series: tifffile.TiffPageSeries) -> Iterator[None]:
+    """Say which page of a series cannot be decoded, where that is what goes wrong."""
+    try:
+        yield
+    except (errors.UserError, MemoryError, OSError):
+        raise
+    except Exception:
+        for number, page in enumerate(series.pages, start=1):
+            try:
+                page.asarray()
+            except Exception as error:
+                reason = f"page {number} of {len(series.pages)} is damaged: {error}"
+                raise IncompleteError(reason) from error
+        raise
 
 
 @contextmanager
