@@ -657,6 +657,9 @@ def test_the_demo_trains_and_scores_a_stack_it_held_out_beside_otsu(eagerly, her
     np.testing.assert_array_equal(stack.array, held_out.image.array)
     np.testing.assert_array_equal(truth.array > 0, held_out.truth.array > 0)
     np.testing.assert_array_equal(mask.array > 0, load_model(here / "run").segment(stack).array)
+    for name in ("stack", "truth", "mask", "objects"):
+        with tifffile.TiffFile(made / f"{name}.tif") as file:
+            assert [lut[:, 255].tolist() for lut in file.imagej_metadata["LUTs"]] == [[255, 0, 0], [0, 255, 0]]
     scores = json.loads((made / "scores.json").read_text())
     masks = {"cyclegan": mask, "otsu": otsu_mask(stack.array, 0), "smoothed otsu": otsu_mask(stack.array, 1)}
     assert scores.keys() == masks.keys()

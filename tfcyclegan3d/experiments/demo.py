@@ -124,7 +124,7 @@ def run_demo(
     with errors.writing(folder):
         folder.mkdir(exist_ok=True)
     for name, volume in (("stack", held_out.image), ("truth", held_out.truth > 0), ("mask", mask)):
-        write_volume(folder / f"{name}.tif", volume)
+        write_volume(folder / f"{name}.tif", volume, stack_colours(run.config.classes))
     figures = {
         method: {name: {"dice": s.dice, "precision": s.precision, "recall": s.recall} for name, s in classes.items()}
         for method, classes in scores.items()
