@@ -2,13 +2,13 @@ r"""How fast whole stacks are segmented, beside the same network in PyTorch unde
 
 python benchmarks/whole_stacks.py --torch /path/to/an/environment/with/torch/and/monai/bin/python
 
-Both segment the same random stack, which is in memory, by the same architecture with weights of their own (only speed
-is compared), from stretched intensities to probabilities: ours as ``predict`` does, with the tiles it chooses;
-MONAI's ``sliding_window_inference`` with windows of 64 and 96 voxels a side, of which neighbours share a quarter, its
-own default, blended by Gaussians (``--windows``, ``--layouts``); of other windows, a halo of 16 is shared. Each is a
-process that waits for its turn; rounds are interleaved, and medians count, of rounds and of the ratios in them. On a
-machine with other work the processor's seconds, of all threads, tell more than the clock. Precision is bfloat16 where
-the processor has matrix units for it, else float32.
+Both segment the same random stack, which is in memory, by the generator of preset ``fast`` with weights of their own
+(only speed is compared), from stretched intensities to probabilities: ours as ``predict`` does, with the tiles it
+chooses; MONAI's ``sliding_window_inference`` with windows of 64 and 96 voxels a side, of which neighbours share a
+quarter, its own default, blended by Gaussians (``--windows``, ``--layouts``); of other windows, a halo of 16 is shared.
+Each is a process that waits for its turn; rounds are interleaved, and medians count, of rounds and of the ratios in
+them. On a machine with other work the processor's seconds, of all threads, tell more than the clock. Precision is
+bfloat16 where the processor has matrix units for it, else float32.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 
 # Of the stack on the network's grid, two channels: half the paper's planes and an eighth of its area.
 SHAPE = (32, 384, 320)
-FILTERS, BLOCKS = 16, 6
+Shape = tuple[int, int, int]
 
 
 def random_stack(shape: tuple[int, int, int]) -> np.ndarray:
@@ -41,8 +41,8 @@ def serve(work) -> None:
         print(json.dumps([time.perf_counter() - begun, time.process_time() - computed]), flush=True)
 
 
-def serve_ours(shape: tuple[int, int, int], precision: str, largest: tuple[int, int, int] | None) -> None:
-    """Segment by this package."""
+def serve_ours(shape: Shape, precision: str, size: tuple[int, int], largest: Shape | None) -> None:
+    """Segment by this package; ``size`` is the network's filters and blocks."""
     from tfcyclegan3d import presets
     from tfcyclegan3d.inference.predictor import SegmentationModel
     from tfcyclegan3d.models.resnet_generator import resnet_generator
@@ -57,7 +57,8 @@ def serve_ours(shape: tuple[int, int, int], precision: str, largest: tuple[int, 
             "inference.flips": "none",
         }
     )
-    model = SegmentationModel(resnet_generator(2, 2, filters=FILTERS, blocks=BLOCKS), config)
+    filters, blocks = size
+    model = SegmentationModel(resnet_generator(2, 2, filters=filters, blocks=blocks), config)
     source = open_source(Volume(random_stack(shape)))
     probabilities = np.empty((*shape, 2), np.float32)
 
@@ -73,7 +74,7 @@ def serve_ours(shape: tuple[int, int, int], precision: str, largest: tuple[int, 
     serve(work)
 
 
-def serve_monai(shape: tuple[int, int, int], precision: str, window: tuple[int, int, int], layout: str) -> None:
+def serve_monai(shape: Shape, precision: str, size: tuple[int, int], window: Shape, layout: str) -> None:
     """Segment by PyTorch and MONAI: a ResNet generator c7s1-f, d2f, d4f, residual blocks, u2f, uf, c7s1-2."""
     import torch
     from monai.inferers import sliding_window_inference
@@ -92,11 +93,11 @@ def serve_monai(shape: tuple[int, int, int], precision: str, window: tuple[int, 
         def forward(self, x):
             return x + self.body(x)
 
-    f, layers = FILTERS, []
+    (f, n_blocks), layers = size, []
     layers += normalised(nn.Conv3d(2, f, 7, padding=3), f)
     for n in (f, 2 * f):
         layers += normalised(nn.Conv3d(n, 2 * n, 3, 2, 1), 2 * n)
-    layers += [Residual(4 * f) for _ in range(BLOCKS)]
+    layers += [Residual(4 * f) for _ in range(n_blocks)]
     for n in (4 * f, 2 * f):
         layers += normalised(nn.ConvTranspose3d(n, n // 2, 3, 2, 1, 1), n // 2)
     memory = torch.channels_last_3d if layout == "channels_last" else torch.contiguous_format
@@ -159,11 +160,16 @@ def has_bfloat16() -> bool:
 def main() -> None:
     """Time and print."""
     if sys.argv[1:2] == ["--part"]:
-        who, shape, precision, tile, *layout = sys.argv[2:]
-        sides = tuple(int(side) for side in shape.split(","))
+        who, shape, precision, size, tile, *layout = sys.argv[2:]
+        sides, size = (tuple(int(number) for number in text.split(",")) for text in (shape, size))
         largest = None if tile == "own" else tuple(int(side) for side in tile.split(","))
-        serve_ours(sides, precision, largest) if who == "ours" else serve_monai(sides, precision, largest, *layout)
+        segment = serve_ours if who == "ours" else serve_monai
+        segment(sides, precision, size, largest, *layout)
         return
+    from tfcyclegan3d import presets
+
+    network = presets.fast().model
+    size = f"{network.filters},{network.blocks}"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torch", required=True, metavar="PYTHON", help="of an environment with torch and monai")
     parser.add_argument("--rounds", type=int, default=5)
@@ -175,13 +181,13 @@ def main() -> None:
     options = parser.parse_args()
     precision = options.precision or ("bfloat16" if has_bfloat16() else "float32")
     contestants = {
-        f"ours, tiles of {tile}": Contestant(sys.executable, "ours", options.shape, precision, tile)
+        f"ours, tiles of {tile}": Contestant(sys.executable, "ours", options.shape, precision, size, tile)
         for tile in ["own", *options.tiles]
     }
     for window in options.windows:
         for layout in options.layouts:
             contestants[f"MONAI, windows of {window}, {layout}"] = Contestant(
-                options.torch, "monai", options.shape, precision, window, layout
+                options.torch, "monai", options.shape, precision, size, window, layout
             )
     for contestant in contestants.values():
         contestant.take_turn()
@@ -190,7 +196,7 @@ def main() -> None:
             contestant.turns.append(contestant.take_turn())
             print(f"{name}: {contestant.turns[-1]}", file=sys.stderr, flush=True)
     n_voxels = np.prod([int(side) for side in options.shape.split(",")])
-    print(f"stack of {options.shape}, 2 channels, {precision}, {FILTERS} filters, {BLOCKS} blocks")
+    print(f"stack of {options.shape}, 2 channels, {precision}, {network.filters} filters, {network.blocks} blocks")
     print(
         "| | seconds, median (least, most) | million voxels a second | times ours | processor's seconds | times ours |"
     )
