@@ -99,6 +99,19 @@ def test_masks_are_numbered_first(folder, labels):
     assert len(pd.read_csv("out/cells_objects.csv")) == numbers.array.max(axis=(0, 1, 2)).sum()
 
 
+def test_a_valley_that_is_given_parts_objects_as_in_memory(folder, labels):
+    mask, counts = labels[..., 1:] > 0, []
+    mask |= balls(SHAPE, [(12, 14, 22)], 6.6)[..., np.newaxis] > 0  # A bridge between two of the nuclei.
+    write_volume("bridged.tif", Volume(mask))
+    for valley in (0.01, 0.5):
+        arguments = ("--object-diameter", "nuclei=16", "--valley", valley, "--overwrite", "--quiet")
+        assert run("--prediction", "bridged.tif", "-o", "out", *arguments) == 0
+        found = read_volume("out/bridged_objects.tif").array[..., 0]
+        np.testing.assert_array_equal(found, label_objects(mask[..., 0], diameter=16, valley=valley))
+        counts.append(found.max())
+    assert counts[0] > counts[1]
+
+
 def test_the_objects_of_a_zarr_mask_are_a_zarr(folder, labels):
     write_volume("cells_mask.zarr", Volume(labels > 0, VOXEL_SIZE))
     assert run("--prediction", "cells_mask.tif", "-o", "out", "--quiet") == 0
@@ -185,6 +198,8 @@ def test_one_giant_blob_is_one_object(folder):
         (["--prediction", "cells_mask.tif", "--threshold", "2"], "between 0 and 1"),
         (["--prediction", "cells_mask.tif", "--object-diameter", "er=8"], "the classes are golgi, nuclei"),
         (["--labels", "cells_objects.tif", "--prediction", "cells_mask.tif"], "not allowed with"),
+        (["--labels", "cells_objects.tif", "--valley", "0.05"], "add --prediction"),
+        (["--prediction", "cells_mask.tif", "--valley", "1"], "at least 0 and less than 1"),
         ([], "required"),
     ],
 )

@@ -476,10 +476,12 @@ def test_the_python_interface_does_the_same(here, volume, model):
 @pytest.mark.parametrize("suffix", ["tif", "zarr"])
 def test_objects_are_those_of_the_mask_in_memory(here, suffix, capsys):
     wanted = ("--objects", "--object-diameter", "golgi=6,nuclei=2um", "--format", suffix, "--tile", "20,52,52")
+    wanted += ("--valley", "0.4")
     assert predict("--images", "cells.tif", "-o", "masks", "--quiet", *wanted) == 0
     mask, objects = (read_volume(f"masks/cells_{kind}.{suffix}") for kind in ("mask", "objects"))
     for k, diameter in enumerate((6, 10)):
-        expected = tc.label_objects(mask.array[..., k], diameter=diameter, spacing=(2.5, 1, 1))
+        expected = tc.label_objects(mask.array[..., k], diameter=diameter, spacing=(2.5, 1, 1), valley=0.4)
+        assert expected.max() < tc.label_objects(mask.array[..., k], diameter=diameter, spacing=(2.5, 1, 1)).max()
         np.testing.assert_array_equal(objects.array[..., k], expected)
     assert objects.array.max() > 3
     assert objects.voxel_size_um == pytest.approx((0.5, 0.2, 0.2))
@@ -508,4 +510,8 @@ def test_diameters_of_objects_that_nobody_numbers_and_of_unknown_classes_are_ref
     assert "add --objects" in capsys.readouterr().err
     assert predict("--images", "cells.tif", "-o", "masks", "--objects", "--object-diameter", "er=6") == 2
     assert "the classes are golgi, nuclei" in capsys.readouterr().err
+    assert predict("--images", "cells.tif", "-o", "masks", "--valley", "0.05") == 2
+    assert "add --objects" in capsys.readouterr().err
+    assert predict("--images", "cells.tif", "-o", "masks", "--objects", "--valley", "-1") == 2
+    assert "at least 0 and less than 1" in capsys.readouterr().err
     assert not (here / "masks").exists()

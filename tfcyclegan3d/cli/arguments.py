@@ -65,6 +65,32 @@ def object_diameters(texts: list[str]) -> dict[str, str]:
     return diameters
 
 
+def add_valley(parser: argparse.ArgumentParser, beside: str) -> None:
+    """Add how deep a valley parts two objects, for who numbers them with the option ``beside``."""
+    parser.add_argument(
+        "--valley",
+        type=float,
+        metavar="SHARE",
+        help=f"with {beside}: two hills are two objects where the valley between them is deeper than this share of the "
+        "lower one's height (0.1 if not given); less parts more, where touching objects come out as one",
+    )
+
+
+def check_valley(valley: float | None, beside: str, given: bool) -> None:
+    """Check what was given with ``--valley``.
+
+    Raises
+    ------
+    OptionError
+    """
+    from tfcyclegan3d import errors
+
+    if valley is not None and not given:
+        raise errors.OptionError("--valley", valley, f"add {beside}, or leave it out")
+    if valley is not None and not 0 <= valley < 1:
+        raise errors.OptionError("--valley", valley, "give at least 0 and less than 1")
+
+
 def add_reading_arguments(parser: argparse.ArgumentParser, *, voxel_size: bool = True) -> None:
     """Add how image files are read, by what voxel size where that matters."""
     parser.add_argument("--axes", help="order of the files' axes, for example ZCYX or YXZC, where they do not say it")

@@ -9,7 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfcyclegan3d.cli.arguments import add_missing_chunks, add_output, names, object_diameters, voxel_sides
+from tfcyclegan3d.cli.arguments import (
+    add_missing_chunks,
+    add_output,
+    add_valley,
+    check_valley,
+    names,
+    object_diameters,
+    voxel_sides,
+)
 
 if TYPE_CHECKING:
     from tfcyclegan3d.objects.analysis import Analysis
@@ -53,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="probability above which a voxel is part of an object (0.5 if not given); masks need none",
     )
+    add_valley(parser, "--prediction")
     parser.add_argument("--classes", type=names, metavar="NAME,NAME", help="name of each channel's class")
     parser.add_argument(
         "--pairs",
@@ -111,6 +120,7 @@ def _check(options: argparse.Namespace) -> None:
 
     if not 0 < options.threshold < 1:
         raise errors.OptionError("--threshold", options.threshold, "give a probability between 0 and 1")
+    check_valley(options.valley, "--prediction", options.prediction is not None)
     if options.object_diameter and options.labels:
         raise errors.OptionError("--object-diameter", options.object_diameter[0], "leave it out with --labels")
     if options.pairs is not None and len(options.pairs) != 2:
@@ -200,6 +210,7 @@ def _number(
     on_progress: Callable[[int, int, str], None],
 ) -> Source:
     """Give numbers to the objects of a mask, write them and open what was written."""
+    from tfcyclegan3d.objects.instances import VALLEY
     from tfcyclegan3d.objects.numbering import check_prediction, numbered
     from tfcyclegan3d.sources import open_source
     from tfcyclegan3d.synthesis.diameters import diameters_in_voxels
@@ -212,6 +223,7 @@ def _number(
         diameters,
         folder,
         threshold=options.threshold,
+        valley=VALLEY if options.valley is None else options.valley,
         on_block=lambda done, total: on_progress(done, total, "blocks"),
     ) as found:
         found.save(path)

@@ -11,6 +11,8 @@ from tfcyclegan3d.cli.arguments import (
     add_missing_chunks,
     add_output,
     add_reading_arguments,
+    add_valley,
+    check_valley,
     object_diameters,
     shape,
 )
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --objects: typical diameter of a class where it is thinnest, in voxels along X or in um; given "
         "again, or after a comma, for each further class (what the run was trained with, else estimated)",
     )
+    add_valley(parser, "--objects")
     parser.add_argument(
         "--threshold",
         type=float,
@@ -97,6 +100,7 @@ def run(options: argparse.Namespace) -> None:
     scheduler = spreading.Scheduler.parse(options.scheduler) if options.scheduler else None
     if options.object_diameter and not options.objects:
         raise errors.OptionError("--object-diameter", options.object_diameter[0], "add --objects, or leave it out")
+    check_valley(options.valley, "--objects", options.objects)
     changes, diameters = _changes(options), object_diameters(options.object_diameter)
     paths = find_images(options.images)
     names = {path: stack_name(path) for path in paths}
@@ -132,6 +136,7 @@ def run(options: argparse.Namespace) -> None:
         },
         changes=changes,
         objects=diameters if options.objects else None,
+        valley=options.valley,
     )
     if not options.overwrite and not (options.output / WORKSPACES).is_dir():
         for name in names.values():  # Before any work.

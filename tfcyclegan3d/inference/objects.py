@@ -87,6 +87,7 @@ def number_objects(
         config.classes,
         diameters,
         workspace.folder,
+        valley=job.valley,
         spacing=spacing,
         centres=_centres_in(workspace) if job.centres else None,
         on_block=on_block,

@@ -16,6 +16,7 @@ from tfcyclegan3d.inference.making import make_blocks, prepare
 from tfcyclegan3d.inference.objects import diameters_of, move_objects, number_objects
 from tfcyclegan3d.inference.predictor import SegmentationModel
 from tfcyclegan3d.inference.workspace import OBJECTS, SHARES, Job, Workspace
+from tfcyclegan3d.objects.instances import VALLEY
 from tfcyclegan3d.tiling import Shape
 from tfcyclegan3d.volumes import read_grid, stack_name
 
@@ -82,6 +83,8 @@ class Wanted:
         Settings that differ from the model's.
     objects : dict, optional
         Number the objects, too; see `Job`.
+    valley : float, optional
+        How deep a valley parts two of them, as `label_objects` takes it; its default if not given.
     """
 
     threshold: float | None = None
@@ -93,6 +96,7 @@ class Wanted:
     reading: dict[str, Any] = field(default_factory=dict)
     changes: dict[str, Any] = field(default_factory=dict)
     objects: dict[str, Any] | None = None
+    valley: float | None = None
 
 
 def segment_stacks(
@@ -178,6 +182,7 @@ def job_of(path: Path, model: SegmentationModel, model_path: Path, wanted: Wante
         centres=wanted.centres or (wanted.objects is not None and model.has_centres),
         tile=wanted.tile,
         objects=wanted.objects,
+        valley=VALLEY if wanted.valley is None else wanted.valley,
     )
 
 

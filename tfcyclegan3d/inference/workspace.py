@@ -21,6 +21,7 @@ from tfcyclegan3d.colours import stack_colours
 from tfcyclegan3d.inference.blocks import BlockPlan
 from tfcyclegan3d.inference.prediction import Settled
 from tfcyclegan3d.models.frozen import flattened, unflattened
+from tfcyclegan3d.objects.instances import VALLEY
 from tfcyclegan3d.sources import Source, open_source
 from tfcyclegan3d.tiling import Tile
 from tfcyclegan3d.volumes import Grid
@@ -65,6 +66,8 @@ class Job:
     objects : dict, optional
         Number the objects, too, with these diameters by class, as ``--object-diameter`` takes them; the model's or
         estimated ones for the others.
+    valley : float
+        How deep a valley parts two objects, as `label_objects` takes it.
     """
 
     model: str
@@ -78,6 +81,7 @@ class Job:
     centres: bool = False
     tile: tuple[int, int, int] | None = None
     objects: dict[str, Any] | None = None
+    valley: float = VALLEY
 
     def open(self, scratch_folder: Path) -> Source:
         """Open the stack."""

@@ -16,7 +16,7 @@ import numpy as np
 from tfcyclegan3d import errors
 from tfcyclegan3d.colours import stack_colours
 from tfcyclegan3d.objects.blockwise import block_shape_for, number_blocks, widest
-from tfcyclegan3d.objects.instances import MINIMUM_SHARE, warn_of_none
+from tfcyclegan3d.objects.instances import MINIMUM_SHARE, VALLEY, warn_of_none
 from tfcyclegan3d.objects.landscape import estimate_diameter
 from tfcyclegan3d.sources import Source
 from tfcyclegan3d.tiff.writing import write_planes
@@ -124,6 +124,7 @@ def numbered(
     *,
     threshold: float = 0.5,
     minimum_share: float = MINIMUM_SHARE,
+    valley: float = VALLEY,
     spacing: Sequence[float] | None = None,
     centres: ReadClass | None = None,
     on_block: OnBlock | None = None,
@@ -142,8 +143,8 @@ def numbered(
         Existing; on a disk with room for 4 bytes a voxel.
     threshold : float
         Probability above which a voxel is foreground.
-    minimum_share : float
-        As `label_objects` takes it.
+    minimum_share, valley
+        As `label_objects` takes them.
     spacing : (z, y, x), optional
         Sides of a voxel relative to X; the stack's if not given.
     centres : callable, optional
@@ -196,6 +197,7 @@ def numbered(
                     spacing=spacing,
                     centres=None if centres is None else lambda box, k=k: centres(box, k),
                     minimum_share=minimum_share,
+                    valley=valley,
                     block_shape=block_shape_for(grid.shape, diameter, spacing, multiple),
                     on_block=note,
                 )
