@@ -103,15 +103,31 @@ def measured(case: Case, images: Path, run: Path) -> dict[str, float]:
     """Train, and return the highest memory in GiB by its name in ``/proc``, and the seconds it took."""
     drawn = () if case.fitted else ("--object-diameter", "nuclei=16")
     settings = [word for setting in TINY for word in ("--set", setting)]
-    command = [sys.executable, "-c", START, "train", "--images", str(images), "-o", str(run), "--quiet"]
+    status, found = watched(
+        ["train", "--images", str(images), "-o", str(run), "--quiet", *drawn, *settings], case.limit_gib
+    )
+    if status not in TRAINED:
+        raise SystemExit(f"{case}: the training ended with status {status}")
+    return found
+
+
+def watched(arguments: Sequence[str], limit_gib: float | None = None) -> tuple[int, dict[str, float]]:
+    """Run a command of the package in a process of its own.
+
+    Returns
+    -------
+    (int, dict of str to float)
+        Its exit status; the highest memory in GiB by its name in ``/proc``, and the seconds it took.
+    """
 
     def limit() -> None:
-        if case.limit_gib is not None:
-            n_bytes = int(case.limit_gib * 2**30)
+        if limit_gib is not None:
+            n_bytes = int(limit_gib * 2**30)
             resource.setrlimit(resource.RLIMIT_DATA, (n_bytes, n_bytes))
 
+    command = [sys.executable, "-c", START, *arguments]
     begin, highest = time.monotonic(), dict.fromkeys(("RssAnon", "VmRSS", "VmData"), 0.0)
-    with subprocess.Popen([*command, *drawn, *settings], stdout=subprocess.DEVNULL, preexec_fn=limit) as child:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=limit) as child:
         while child.poll() is None:
             try:
                 status = Path(f"/proc/{child.pid}/status").read_text()
@@ -121,9 +137,7 @@ def measured(case: Case, images: Path, run: Path) -> dict[str, float]:
                 if found := re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE):
                     highest[name] = max(highest[name], int(found[1]) / 2**20)
             time.sleep(0.02)
-        if child.returncode not in TRAINED:
-            raise SystemExit(f"{case}: the training ended with status {child.returncode}")
-    return {**highest, "seconds": time.monotonic() - begin}
+    return child.returncode, {**highest, "seconds": time.monotonic() - begin}
 
 
 def row(case: Case, folder: Path, block: np.ndarray) -> str:
