@@ -128,6 +128,7 @@ def inputs(tmp_path_factory):
     for name in ("8_cell_stage_truth", "box_truth"):
         write_volume(folder / f"{name}.tif", truth)
     write_volume(folder / "light_sheet.zarr", image)
+    write_volume(folder / "two_channels.tif", cells(2)[0])
     for name in ("stacks", "other_stacks", "plate1", "images", "truth", "FOLDER/Images", "FOLDER/Masks"):
         (folder / name).mkdir(parents=True)
     write_volume(folder / "other_stacks" / "one.tif", image)
