@@ -6,9 +6,10 @@ python benchmarks/steps.py --rounds 2 --other "authors=python authors_step.py" \
 For each size (the paper's, the fast preset's) and precision, runs our step and every other program in turn, in
 processes of their own, for as many rounds as asked for, and prints the median seconds per step without each process's
 first, ratios, the share of the machine's rate of matrix products in the same precision, and peak memory. Another
-program prints "... : SECONDS s" once a step and "peak GB X" in the end; the fields in braces are filled in. One whose
-command names no precision is run once, at the paper's size. Last, how many patches the input pipeline of the fast
-preset delivers for each that its step takes, and what XLA makes of that step.
+program, which one brings oneself (the two above are not part of the repository), prints "... : SECONDS s" once a step
+and "peak GB X" in the end; the fields in braces are filled in. One whose command names no precision is run once, at
+the paper's size. Last, how many patches the input pipeline of the fast preset delivers for each that its step takes,
+and what XLA makes of that step.
 """
 
 from __future__ import annotations

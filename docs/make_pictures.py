@@ -1,7 +1,8 @@
-"""Draw the pictures of the documentation from the folder of a demo run.
+"""Draw the pictures of the documentation from the folder of a demo run, of a comparison, or of both.
 
 tfcyclegan3d train --demo -o demo-run
-python docs/make_pictures.py demo-run
+tfcyclegan3d crossval --demo -o compared
+python docs/make_pictures.py demo-run --compared compared
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import argparse
 import shutil
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 from skimage.io import imread, imsave
 from skimage.transform import resize
 from skimage.util import img_as_ubyte
@@ -26,30 +29,40 @@ from tfcyclegan3d.volumes import read_volume
 
 IMAGES = Path(__file__).parent / "images"
 WIDEST = 1400  # Pixels of the previews, which a run draws larger.
+WIDEST_COMPARISON = 1800  # It has four panels in a row.
 
 
 def main() -> None:
-    """Write demo.png, beside.png, preview.png, losses.png and checks.png."""
+    """Write demo.png, beside.png, preview.png, losses.png and checks.png of a run, comparison.jpg of a comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="what 'tfcyclegan3d train --demo' wrote")
+    parser.add_argument("run", type=Path, nargs="?", help="what 'tfcyclegan3d train --demo' wrote")
+    parser.add_argument("--compared", type=Path, metavar="FOLDER", help="what 'tfcyclegan3d crossval --demo' wrote")
     parser.add_argument("-o", "--output", type=Path, default=IMAGES, help="folder to write to (docs/images)")
     options = parser.parse_args()
+    if options.run is None and options.compared is None:
+        parser.error("give the folder of a demo run, --compared, or both")
     options.output.mkdir(parents=True, exist_ok=True)
+    if options.run is not None:
+        draw_run(options.run, options.output)
+    if options.compared is not None:
+        draw_comparison(options.compared / "figure3.png", options.output / "comparison.jpg")
 
-    config = configuration.load(options.run / "config.json")
-    stack, mask, truth = (read_volume(options.run / "demo" / f"{name}.tif") for name in ("stack", "mask", "truth"))
-    save(overview(stack, mask, config.classes, truth), options.output / "demo.png", dpi=110)
+
+def draw_run(folder: Path, output: Path) -> None:
+    """Draw what a demo run shows."""
+    config = configuration.load(folder / "config.json")
+    stack, mask, truth = (read_volume(folder / "demo" / f"{name}.tif") for name in ("stack", "mask", "truth"))
+    save(overview(stack, mask, config.classes, truth), output / "demo.png", dpi=110)
     scene = synthesize_scene(stack.shape, Prior.from_dict(config.synthesis.prior), 1, stack.voxel_size_um)
-    save(draw_beside(stack, scene), options.output / "beside.png", dpi=90)
+    save(draw_beside(stack, scene), output / "beside.png", dpi=90)
 
-    run = RunFolder(options.run)
-    draw_preview(run.previews()[-1], options.output / "preview.png")
-    rows = run.read_metrics()
-    for name, columns, label, threshold in (
-        ("losses", {"supervised": "supervised"}, "error on rendered masks", None),
-        ("checks", {"monitors/collapse": "collapse"}, "variety of the outputs (collapse)", 0.1),
-    ):
-        save(curves(rows, columns, label, threshold), options.output / f"{name}.png", dpi=110)
+    run = RunFolder(folder)
+    draw_preview(run.previews()[-1], output / "preview.png")
+    rows, selected = run.read_metrics(), run.read_manifest()["selected"]
+    save(curves(rows, {"supervised": "supervised"}, "error on rendered masks"), output / "losses.png", dpi=110)
+    kept = selected["epoch"] if selected else None
+    variety = curves(rows, {"monitors/collapse": "collapse"}, "variety of the outputs (collapse)", 0.1, kept)
+    save(variety, output / "checks.png", dpi=110)
 
 
 def draw_preview(source: Path, target: Path) -> None:
@@ -57,9 +70,23 @@ def draw_preview(source: Path, target: Path) -> None:
     picture = imread(source)
     if picture.shape[1] <= WIDEST:
         shutil.copy(source, target)
-        return
-    shape = (round(picture.shape[0] * WIDEST / picture.shape[1]), WIDEST, *picture.shape[2:])
-    imsave(target, img_as_ubyte(resize(picture, shape, anti_aliasing=True)), check_contrast=False)
+    else:
+        imsave(target, narrowed(picture, WIDEST), check_contrast=False)
+    print(target)
+
+
+def draw_comparison(source: Path, target: Path) -> None:
+    """Write a comparison's figure 3 as JPEG, since surfaces in many shades make a large PNG."""
+    Image.fromarray(narrowed(imread(source)[..., :3], WIDEST_COMPARISON)).save(target, quality=85)
+    print(target)
+
+
+def narrowed(picture: np.ndarray, width: int) -> np.ndarray:
+    """Return a picture no wider than so many pixels."""
+    if picture.shape[1] <= width:
+        return picture
+    shape = (round(picture.shape[0] * width / picture.shape[1]), width, *picture.shape[2:])
+    return img_as_ubyte(resize(picture, shape, anti_aliasing=True))
 
 
 def save(figure: Figure, path: Path, dpi: int) -> None:

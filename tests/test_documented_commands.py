@@ -5,17 +5,22 @@ The commands of a page run one after another, in a folder of their own that hold
 checking and writing are real, and so are all other commands. A prediction or an export with the same options as one
 before it is not made again: a threshold's masks take its place, for the commands that follow. Comparisons have their
 options checked and their stacks found. What takes long in itself is run by the test that ``ELSEWHERE`` names.
+
+Python of a page is run as it stands, its trainings shortened alike; predictions are real.
 """
 
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
 
+import tfcyclegan3d as tc
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d.cli import crossval
 from tfcyclegan3d.cli import main as command_line
@@ -54,19 +59,19 @@ ELSEWHERE = {
     ("predict", "--scheduler"): "test_spreading.py::test_a_cluster_of_ones_own_makes_the_same",
     ("crossval", "--demo"): "test_documented_commands.py::test_the_demo_of_the_comparison_runs",
 }
+PYTHON_ELSEWHERE = {
+    "docs/export.md": "test_export.py::test_tensorflow_alone_loads_a_saved_model_and_gives_the_package_results"
+}
+SETTINGS = (
+    *("model.filters=2", "model.blocks=1", "model.end_kernel=3", "training.patch_shape=[16,16,16]"),
+    *("synthesis.n_masks=1", "synthesis.maximum_shape=[16,32,32]", "inference.tile_shape=[16,16,16]"),
+    *("inference.overlap=4", "inference.flips=none"),
+)
 # Beside what the command says, so that it is quick.
 SHORTENED = {
     "train": [
         *("--epochs", "1", "--steps", "2", "--mixed-precision", "off"),
-        *(
-            word
-            for setting in (
-                *("model.filters=2", "model.blocks=1", "model.end_kernel=3", "training.patch_shape=[16,16,16]"),
-                *("synthesis.n_masks=1", "synthesis.maximum_shape=[16,32,32]", "inference.tile_shape=[16,16,16]"),
-                *("inference.overlap=4", "inference.flips=none"),
-            )
-            for word in ("--set", setting)
-        ),
+        *(word for setting in SETTINGS for word in ("--set", setting)),
     ],
     "crossval": ["--methods", "otsu"],
     "predict": ["--tile", "32,64,64", "--set", "inference.halo=4"],
@@ -123,6 +128,7 @@ def inputs(tmp_path_factory):
     for name in ("8_cell_stage_truth", "box_truth"):
         write_volume(folder / f"{name}.tif", truth)
     write_volume(folder / "light_sheet.zarr", image)
+    write_volume(folder / "two_channels.tif", cells(2)[0])
     for name in ("stacks", "other_stacks", "plate1", "images", "truth", "FOLDER/Images", "FOLDER/Masks"):
         (folder / name).mkdir(parents=True)
     write_volume(folder / "other_stacks" / "one.tif", image)
@@ -238,7 +244,102 @@ def test_the_demo_of_the_comparison_runs(tmp_path, monkeypatch):
     assert (tmp_path / "compared" / "table2.md").exists()
 
 
-@pytest.mark.parametrize("name", ELSEWHERE.values())
+def python_of(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+WITH_PYTHON = [page for page in PAGES if python_of(page)]
+
+
+@pytest.fixture
+def short_trainings(monkeypatch, toy):
+    """Make trainings in Python as short as those of commands, with networks that can be loaded."""
+    monkeypatch.setattr(running, "prepare", prepare)
+    changes = configuration.parse_assignments(
+        [*SETTINGS, "training.epochs=1", "training.steps_per_epoch=2", "training.mixed_precision=off"]
+    )
+    fast, train = tc.presets.fast, running.train
+
+    def trained(*arguments, output, **options):
+        finished = train(*arguments, output=output, progress=False, **options)
+        add_networks(Path(output))
+        return finished
+
+    monkeypatch.setattr(tc.presets, "fast", lambda: fast().replace(changes))
+    monkeypatch.setattr(running, "train", trained)
+
+
+@pytest.fixture
+def viewer(monkeypatch):
+    """What napari was given to show; it is no dependency."""
+    shown = {}
+    napari = SimpleNamespace(
+        add_labels=lambda array, name, scale: shown.update({name: (array, scale)}),
+        add_vectors=lambda vectors, scale: shown.update(vectors=(np.array(vectors), scale)),
+    )
+    monkeypatch.setitem(sys.modules, "napari", SimpleNamespace(Viewer=lambda: napari))
+    return shown
+
+
+def test_the_pages_with_python_are_known():
+    named = {str(page.relative_to(TOP)) for page in WITH_PYTHON}
+    assert named == {"docs/reference/python.md", *PYTHON_ELSEWHERE, *CHECKS}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in WITH_PYTHON if str(page.relative_to(TOP)) not in PYTHON_ELSEWHERE],
+    ids=lambda page: str(page.relative_to(TOP)),
+)
+def test_the_python_of_a_page_runs(page, inputs, tmp_path, monkeypatch, short_trainings, viewer):
+    write_volume(tmp_path / "stack.tif", read_volume(inputs / "stack.tif"))
+    monkeypatch.chdir(tmp_path)
+    if page.name == "objects.md":
+        boxes = np.stack([tc.label_objects(cells(seed=seed)[1].array[..., 0]) for seed in (1, 2)], axis=-1)
+        write_volume("cells_objects.tif", Volume(boxes, (0.5, 0.25, 0.25)))
+        assert command_line.main(["measure", "--labels", "cells_objects.tif", "-o", "objects", "--quiet"]) == 0
+        shutil.move("cells_objects.tif", "objects")
+    names = {}
+    for block in python_of(page):
+        exec(compile(block, str(page), "exec"), names)
+    CHECKS.get(str(page.relative_to(TOP)), lambda *_: None)(names, viewer)
+
+
+def check_segmented(names, _):
+    probabilities = names["probabilities"].array
+    assert probabilities.shape == names["volume"].array.shape
+    assert 0 <= probabilities.min() < probabilities.max() <= 1
+    assert ((read_volume("mask.tif").array > 0) == (probabilities > 0.5)).all()
+    assert names["config"].synthesis.diameters == {"nuclei": 16}
+    assert Path("run/report.html").is_file()
+
+
+def check_drawn(names, _):
+    assert tc.load_prior("prior.yaml") == names["fit"].prior
+    assert names["fit"].prior.unit == "um"
+    for drawn in (names["masks"], names["stack"].image):
+        assert drawn.array.shape == names["volume"].array.shape
+        assert drawn.voxel_size_um == (1.0, 0.5, 0.5)
+
+
+def check_viewed(names, viewer):
+    assert {"golgi", "nuclei", "vectors"} == viewer.keys()
+    vectors, scale = viewer["vectors"]
+    assert vectors.shape == (len(names["pairs"]), 2, 3)
+    assert len(vectors) > 0
+    assert scale == viewer["golgi"][1] == pytest.approx((0.5, 0.25, 0.25))
+    assert viewer["nuclei"][0].max() > 1
+
+
+CHECKS = {
+    "README.md": check_segmented,
+    "docs/index.md": check_segmented,
+    "docs/synthetic-masks.md": check_drawn,
+    "docs/objects.md": check_viewed,
+}
+
+
+@pytest.mark.parametrize("name", [*ELSEWHERE.values(), *PYTHON_ELSEWHERE.values()])
 def test_what_is_run_elsewhere_is_run_there(name):
     file, _, test = name.partition("::")
     assert f"def {test}(" in (TOP / "tests" / file).read_text(encoding="utf-8")

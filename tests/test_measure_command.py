@@ -210,6 +210,21 @@ def test_mistakes_get_one_line_and_leave_nothing(folder, capsys, arguments, reas
     assert not (folder / "out").exists()
 
 
+def test_an_image_in_place_of_numbers_is_measured_with_a_warning_that_names_it(folder, caplog):
+    noise = np.random.default_rng(0).integers(0, 200, (12, 16, 18, 1)).astype(np.uint8)
+    write_volume("image.tif", Volume(noise))
+    write_volume("image.zarr", Volume(noise))
+    for name in ("image.tif", "image.zarr"):
+        assert run("--labels", name, "-o", "out", "--overwrite", "--quiet") == 0
+        assert [one.getMessage().partition(", not")[0] for one in caplog.records] == [
+            f"warning: {name}: looks like an image"
+        ]
+        caplog.clear()
+    assert run("--labels", "cells_objects.tif", "-o", "out", "--quiet") == 0
+    assert run("--prediction", "cells_mask.tif", "-o", "out-2", "--quiet") == 0
+    assert not caplog.records
+
+
 def test_nothing_existing_is_replaced_without_being_asked(folder, capsys):
     assert run("--labels", "cells_objects.tif", "-o", "out", "--quiet") == 0
     before = (folder / "out/cells_objects.csv").read_bytes()

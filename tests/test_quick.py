@@ -10,10 +10,12 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from tfcyclegan3d.models.layers import InstanceNormalization
 from tfcyclegan3d.models.patchgan import patchgan
 from tfcyclegan3d.models.quick import BlockedConv3D, quickened
 from tfcyclegan3d.models.resnet_generator import resnet_generator
-from tfcyclegan3d.training.networks import build_networks
+from tfcyclegan3d.training.fused_normalization import FusedInstanceNormalization
+from tfcyclegan3d.training.networks import build_networks, quick_to_train
 from tfcyclegan3d.training.run import train
 from tfcyclegan3d.volumes import Volume
 
@@ -100,7 +102,54 @@ def test_generators_are_trained_in_their_quick_form_and_critics_have_none():
     assert not any(isinstance(layer, BlockedConv3D) for layer in quickened(patchgan(2, filters=4)).layers)
 
 
-def test_a_run_saves_plain_convolutions(tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("shape", [(1, 4, 6, 8, 3), (3, 5, 2, 7, 2), (2, 1, 1, 1, 4)])
+def test_a_fused_normalisation_and_its_gradients_are_those_of_the_plain_one(dtype, shape):
+    plain, fused = (
+        kind(epsilon=1e-3, dtype=f"mixed_{dtype}" if dtype != "float32" else dtype)
+        for kind in (InstanceNormalization, FusedInstanceNormalization)
+    )
+    batch, target = tf.cast(900 + 16 * random(*shape), dtype), random(*shape, seed=1)
+    found = []
+    for layer in (plain, fused):
+        layer.build(shape)
+        layer.set_weights([random(shape[-1], seed=2), random(shape[-1], seed=3)])
+        with tf.GradientTape() as tape:
+            tape.watch(batch)
+            output = layer(batch)
+            loss = tf.reduce_sum(tf.cast(output, tf.float32) * target)
+        slopes = tape.gradient(loss, [batch, *layer.trainable_variables])
+        found.append([np.asarray(tf.cast(one, tf.float32)) for one in (output, *slopes)])
+        assert output.dtype == dtype
+    for wanted, own in zip(*found, strict=True):
+        np.testing.assert_allclose(
+            own, wanted, atol=(1e-4 if dtype == "float32" else 0.02) * max(1, np.abs(wanted).max())
+        )
+
+
+def test_a_fused_normalisation_takes_batches_of_an_unknown_number_of_samples():
+    layer, batch = FusedInstanceNormalization(), random(3, 4, 4, 4, 2)
+    graph = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, None, 2))])
+    np.testing.assert_allclose(graph(batch), layer(batch), atol=1e-5)
+
+
+@pytest.mark.parametrize("build", [resnet_generator, patchgan])
+def test_networks_to_train_differ_from_plain_ones_in_no_weight_and_no_result(build):
+    plain = build(2, 2, filters=16, blocks=1, seed=3) if build is resnet_generator else build(2, filters=4, seed=3)
+    quick = quick_to_train(plain)
+    assert any(isinstance(layer, FusedInstanceNormalization) for layer in quick.layers)
+    assert not any(type(layer) is InstanceNormalization for layer in quick.layers)
+    assert [one.path for one in quick.weights] == [one.path for one in plain.weights]
+    batch = random(2, 32, 32, 32, 2)
+    wanted, target = plain(batch), random(*plain(batch).shape, seed=1)
+    np.testing.assert_allclose(quick(batch), wanted, atol=1e-4)
+    slopes = gradients(plain, batch, target)
+    largest = max(np.abs(slope).max() for slope in slopes)  # A bias before a normalisation has none but by rounding.
+    for own, other in zip(gradients(quick, batch, target), slopes, strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-4 * largest)
+
+
+def test_a_run_saves_plain_layers(tmp_path):
     config = TINY.replace(
         {"training.epochs": 1, "training.steps_per_epoch": 1, "synthesis.diameters": {"nuclei": 8}, "model.filters": 16}
     )
@@ -108,4 +157,5 @@ def test_a_run_saves_plain_convolutions(tmp_path):
     for name in ("image_to_mask", "mask_to_image"):
         saved = keras.saving.load_model(tmp_path / "run" / f"{name}.keras")
         kinds = {type(layer) for layer in saved.layers}
-        assert layers.Conv3D in kinds and BlockedConv3D not in kinds
+        assert {layers.Conv3D, InstanceNormalization} <= kinds
+        assert not {BlockedConv3D, FusedInstanceNormalization} & kinds

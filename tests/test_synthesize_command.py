@@ -172,6 +172,30 @@ def test_a_diameter_that_is_known_is_believed(stack_of_balls):
     assert any("looks like a diameter of" in doubt for doubt in fit.classes[0].doubts)
 
 
+@pytest.mark.parametrize("classes", [(), ("--classes", "golgi,nuclei")])
+def test_of_two_classes_the_one_without_a_diameter_is_measured_as_in_a_training(synthesize, tmp_path, capsys, classes):
+    stack = simulate_stack((24, 90, 90), prior_for({"golgi": 10.0, "nuclei": 16.0}, 0.1), seed=4).image
+    write_volume(tmp_path / "two.tif", stack)
+    arguments = ("--like", tmp_path / "two.tif", "--object-diameter", "nuclei=14", *classes, "-o", tmp_path / "out")
+    assert synthesize(*arguments, "--quiet") == 0
+    found = json.loads((tmp_path / "out" / "fit.json").read_text())
+    assert found["nuclei"]["diameter"] == pytest.approx(14)
+    assert found["golgi"]["diameter"] == pytest.approx(fit_prior([stack]).classes[0].diameter)
+    prior = load_prior(tmp_path / "out" / "prior.yaml")
+    assert prior == fit_prior([stack], diameters={"nuclei": 14}).prior
+    assert "golgi: diameter" in capsys.readouterr().out
+
+
+def test_diameters_of_all_classes_are_drawn_without_a_fit(synthesize, tmp_path):
+    write_volume(tmp_path / "two.tif", Volume(np.arange(12 * 60 * 60 * 2).reshape(12, 60, 60, 2) % 251))
+    arguments = ("--like", tmp_path / "two.tif", "--object-diameter", "nuclei=16,golgi=6", "-o", tmp_path / "out")
+    assert synthesize(*arguments, "--quiet") == 0
+    assert not (tmp_path / "out" / "fit.json").exists()
+    golgi, nuclei = load_prior(tmp_path / "out" / "prior.yaml").objects
+    assert (golgi.name, nuclei.name) == ("golgi", "nuclei")
+    assert (golgi.typical_diameter, nuclei.typical_diameter) == pytest.approx((6, 16))
+
+
 def test_pairs_are_found_where_objects_lie_by_each_other_and_only_there():
     stack = simulate_stack((48, 200, 200), seed=6)
     golgi, nuclei = fit_prior([stack.image]).prior.objects
@@ -198,6 +222,10 @@ def test_a_stack_without_objects_asks_for_their_diameter():
         (("--shape", "8,30,30", "--object-diameter", "a=5,a=6"), "one diameter of a"),
         (("--shape", "8,30,30", "--object-diameter", "a=0.5"), "smaller than a voxel"),
         (("--shape", "8,30,30", "--object-diameter", "nuclei"), "--object-diameter"),
+        (
+            ("--shape", "8,30,30", "--object-diameter", "nuclei=9", "--classes", "golgi,nuclei"),
+            "give one of golgi, too: nuclei=9,golgi=VALUE",
+        ),
         (("--like", "{one}", "--fit", "--prior", "{two}"), "--prior"),
         (("--like", "{one}", "--prior", "{two}"), "1 channel, but the prior draws 2 classes"),
         (("--like", "{one}", "--fit", "--classes", "golgi,nuclei"), "1 channel"),

@@ -38,7 +38,8 @@ def noise_deviation(image: np.ndarray) -> np.ndarray:
     details += found[:, 1::2, 1::2]
     if not details.size:
         return np.zeros(found.shape[-1])
-    return np.median(np.abs(details), axis=(0, 1, 2)).astype(np.float64) / 2 * _DEVIATION_OF_MEDIAN
+    deviation: np.ndarray = np.median(np.abs(details), axis=(0, 1, 2)).astype(np.float64) / 2 * _DEVIATION_OF_MEDIAN
+    return deviation
 
 
 def missing_noise(images: Sequence[np.ndarray], noisier: Sequence[np.ndarray]) -> np.ndarray:
@@ -55,4 +56,5 @@ def missing_noise(images: Sequence[np.ndarray], noisier: Sequence[np.ndarray]) -
         0 where they lack none.
     """
     has, wanted = (np.mean([noise_deviation(one) ** 2 for one in some], axis=0) for some in (images, noisier))
-    return np.sqrt(np.maximum(wanted - has, 0))
+    missing: np.ndarray = np.sqrt(np.maximum(wanted - has, 0))
+    return missing

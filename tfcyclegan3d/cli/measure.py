@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ SUMMARY = "measure objects: size, shape, place and brightness of each, pairs of 
 EXAMPLE = "tfcyclegan3d measure --prediction masks/ --images stacks/ -o objects"
 
 SUFFIXES_OF_KINDS = ("_objects", "_mask", "_probability")
+
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -185,6 +188,8 @@ def _measured(
     labels, image = open_source(path, options.axes, None, options.voxel_size, **reading), None
     classes = class_names(options.classes, labels.grid.n_channels, labels.grid.name)
     check_pair(options.pairs, classes)
+    if options.labels:
+        _warn_of_an_image(path, labels)
     if image_path is not None:
         image = open_source(image_path, options.image_axes or options.axes, None, options.voxel_size, **reading)
     size = labels.grid.voxel_size_um or (image.grid.voxel_size_um if image is not None else None)
@@ -199,6 +204,19 @@ def _measured(
     analysis = analyse(labels, image, size, classes, options.pairs, max_distance)
     files += save(analysis, folder, name, labels, image, options.format)
     return analysis, files
+
+
+def _warn_of_an_image(path: Path, labels: Source) -> None:
+    """Say of a stack that its middle planes look like an image, whose every value would be measured as an object."""
+    from tfcyclegan3d.evaluation.overlap import resembles_intensities
+
+    depth, height, width = labels.grid.shape
+    middle = slice(max(0, depth // 2 - 1), depth // 2 + 2)
+    if resembles_intensities(labels.read((middle, slice(0, height), slice(0, width)))):
+        logger.warning(
+            "warning: %s: looks like an image, not like instance numbers; every value but 0 was measured as an object",
+            path,
+        )
 
 
 def _number(

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=VALUE[um]",
         help="objects of this typical diameter, in voxels along X or in um; given again, or after a comma, for each "
-        "further class",
+        "further class; with --like, classes left out are measured as by --fit",
     )
     what.add_argument(
         "--classes",
@@ -166,7 +166,7 @@ def _prior(options: argparse.Namespace, grid: Grid) -> tuple[Prior, PriorFit | N
     known = object_diameters(options.object_diameter)
     # In the order of the paper's channels, whatever order they were given in.
     known = {name: known[name] for name in sorted(known, key=(*NUCLEI_AND_GOLGI.class_names, *known).index)}
-    if options.fit:
+    if options.fit or (known and options.like is not None and _lacks_some(options, grid, known)):
         fit = _fit(options, known)
         return fit.prior, fit
     if known:
@@ -178,6 +178,13 @@ def _prior(options: argparse.Namespace, grid: Grid) -> tuple[Prior, PriorFit | N
     if options.classes is not None:
         prior = prior.select(options.classes)
     return prior, None
+
+
+def _lacks_some(options: argparse.Namespace, grid: Grid, known: dict[str, str]) -> bool:
+    """Tell whether a class has no diameter, so that it is measured, as in a training."""
+    if options.classes is None:
+        return len(known) < grid.n_channels
+    return not known.keys() >= set(options.classes)
 
 
 def _check_fits(prior: Prior, grid: Grid, options: argparse.Namespace) -> None:
@@ -204,8 +211,17 @@ def _fit(options: argparse.Namespace, known: dict[str, str]) -> PriorFit:
 
 
 def _prior_of_diameters(options: argparse.Namespace, grid: Grid, known: dict[str, str]) -> Prior:
+    from tfcyclegan3d import errors
     from tfcyclegan3d.synthesis.diameters import diameter_in_voxels, prior_of_diameters
 
+    missing = next((name for name in options.classes or () if name not in known), None)
+    if missing is not None:
+        given = ",".join(f"{name}={value}" for name, value in known.items())
+        raise errors.OptionError(
+            "--object-diameter",
+            given,
+            f"give one of {missing}, too: {given},{missing}=VALUE; without a stack none is measured",
+        )
     size = grid.voxel_size_um
     diameters = {name: diameter_in_voxels(name, value, size) for name, value in known.items()}
     prior = prior_of_diameters(diameters, dict.fromkeys(known, FILL_WITHOUT_STACK), size)

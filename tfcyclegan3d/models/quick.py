@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from tfcyclegan3d.models.layers import InstanceNormalization
 from tfcyclegan3d.models.resnet_generator import OUTPUT_NORMALIZATION
 
 # Below so many filters, a convolution leaves most lanes of a processor's vectors empty.
@@ -46,7 +47,9 @@ class BlockedConv3D(keras.layers.Conv3D):
         return self.activation(outputs)
 
 
-def quickened(network: keras.Model, dtype: str | None = None) -> keras.Model:
+def quickened(
+    network: keras.Model, dtype: str | None = None, normalization: type[InstanceNormalization] = InstanceNormalization
+) -> keras.Model:
     """Return a copy of a network, with weights of its own and the same values, that computes faster.
 
     Parameters
@@ -57,6 +60,8 @@ def quickened(network: keras.Model, dtype: str | None = None) -> keras.Model:
     dtype : str, optional
         Keras dtype policy of the copy, but for activations, maxima, instance normalisations at the output and inputs,
         which keep theirs; the network's own without it.
+    normalization : type
+        Of its instance normalisations: one that computes the same in another way.
 
     Returns
     -------
@@ -67,6 +72,8 @@ def quickened(network: keras.Model, dtype: str | None = None) -> keras.Model:
         settings = layer.get_config()
         if dtype is not None and not _keeps_its_type(layer):
             settings["dtype"] = dtype
+        if isinstance(layer, InstanceNormalization):
+            return normalization.from_config(settings)
         return (BlockedConv3D if _is_slow(layer) else layer.__class__).from_config(settings)
 
     copy = keras.models.clone_model(network, clone_function=convert)

@@ -13,6 +13,7 @@ from tfcyclegan3d.models.quick import quickened
 from tfcyclegan3d.models.resnet_generator import resnet_generator
 from tfcyclegan3d.models.unet import unet
 from tfcyclegan3d.models.vox2vox import vox2vox_generator
+from tfcyclegan3d.training.fused_normalization import FusedInstanceNormalization
 
 
 @dataclass(frozen=True)
@@ -77,20 +78,25 @@ def pair_critic_of(config: ModelConfig, n_classes: int, dtype: str, seed: int) -
     )
 
 
+def quick_to_train(network: keras.Model, dtype: str | None = None) -> keras.Model:
+    """Return a copy that trains faster, as ``quickened`` does, and is not the one to save."""
+    return quickened(network, dtype, FusedInstanceNormalization)
+
+
 def build_networks(
     config: ModelConfig, n_classes: int, dtype: str, seed: int, n_mask_channels: int | None = None
 ) -> Networks:
-    """Build all four from a seed; the generators in their quick form, which is not the one to save.
+    """Build all four from a seed, in their quick form, which is not the one to save.
 
     Images have one channel a class, and so have masks unless the number of their channels is given.
     """
     n_masks = n_classes if n_mask_channels is None else n_mask_channels
 
     def generator(seed: int, name: str, n_inputs: int, n_outputs: int) -> keras.Model:
-        return quickened(generator_of(config, n_inputs, dtype, seed, name, n_outputs))
+        return quick_to_train(generator_of(config, n_inputs, dtype, seed, name, n_outputs))
 
     def critic_of(seed: int, name: str, n_channels: int) -> keras.Model:
-        return patchgan(
+        critic = patchgan(
             n_channels,
             filters=config.critic_filters,
             levels=config.critic_levels,
@@ -99,6 +105,7 @@ def build_networks(
             seed=seed,
             name=name,
         )
+        return quick_to_train(critic)
 
     return Networks(
         image_to_mask=generator(seed * 4000 + 1000, "image_to_mask", n_classes, n_masks),

@@ -11,7 +11,6 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from tfcyclegan3d import errors, patches
-from tfcyclegan3d.models.quick import quickened
 from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.training import previews
 from tfcyclegan3d.training.candidates import compiled
@@ -19,7 +18,7 @@ from tfcyclegan3d.training.checkpoints import read_arrays
 from tfcyclegan3d.training.course import Clock, Course
 from tfcyclegan3d.training.cyclegan import rate_of
 from tfcyclegan3d.training.distribution import Distribution
-from tfcyclegan3d.training.networks import pair_critic_of, segmenter_of
+from tfcyclegan3d.training.networks import pair_critic_of, quick_to_train, segmenter_of
 from tfcyclegan3d.training.pairs import PreparedPairs
 from tfcyclegan3d.training.schedules import constant_then_linear
 from tfcyclegan3d.training.supervised import DiceStep
@@ -59,10 +58,10 @@ class SupervisedTrainer:
         self.policy = policy_for(config.training.mixed_precision)
         n_classes, seed = len(config.classes), config.seed * 4000
         self._plain = segmenter_of(config, n_classes, "float32", seed + 1000)
-        self._network = quickened(self._plain, self.policy)
+        self._network = quick_to_train(self._plain, self.policy)
         self._networks = {"image_to_mask": self._network}
         if config.method == "vox2vox":
-            critic = pair_critic_of(config.model, n_classes, self.policy, seed + 3000)
+            critic = quick_to_train(pair_critic_of(config.model, n_classes, self.policy, seed + 3000))
             self._networks["pair_critic"] = critic
             weights = config.losses.class_weights
             self._step: DiceStep | Vox2VoxStep = Vox2VoxStep(
