@@ -391,6 +391,7 @@ def test_a_text_that_is_no_list_is_refused_rather_than_a_crash(value):
         ("training.batch_size", [0], [1]),
         ("training.patch_shape", [[4, 8, 8], [8, 8, 10], [0, 0, 0]], [[8, 12, 64]]),
         ("training.start_fraction", [-0.1, 1.1, "nan"], [0, 1]),
+        ("training.object_share", [-0.1, 1.1, "nan"], [0, 1]),
         ("training.start_learning_rate", [-1e-4, 0, "nan", "inf"], [1e-9]),
         ("training.generator_learning_rate", [-1e-4, 0, "nan", "inf"], [1e-9]),
         ("training.critic_learning_rate", [-1e-4, 0, "nan", "inf"], [1e-9]),

@@ -227,6 +227,50 @@ def test_a_rendered_image_lies_voxel_by_voxel_on_its_mask(seed, index, strengths
     np.testing.assert_array_equal(image > 0, mask > 0)
 
 
+def sparse_objects(shape=(40, 60, 60)):
+    """One small object of class 0 in a corner, a larger one of class 1 elsewhere."""
+    numbers = np.zeros((*shape, 2), np.uint16)
+    numbers[:2, :3, -2:, 0] = 1
+    numbers[20:30, 40:50, 10:25, 1] = 1
+    return CoarseObjects.of(numbers, (1, 1, 1))
+
+
+@pytest.mark.parametrize("strengths_per", ["volume", "patch"])
+def test_patches_are_laid_onto_objects_of_every_class_as_often_as_asked(strengths_per):
+    found = {}
+    for share in (0.0, 0.5, 1.0):
+        source = patches.RenderedPatches(
+            [sparse_objects()], PATCH, TRANSPARENT, (0.0, 100.0), (4,), strengths_per=strengths_per, object_share=share
+        )
+        masks = np.stack([source.draw(index)[1] > 0 for index in range(120)])
+        found[share] = masks.any(axis=(1, 2, 3)).mean(axis=0)
+    assert found[1.0].sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(found[1.0], 0.5, atol=0.15)
+    np.testing.assert_allclose(found[0.5], (found[0.0] + found[1.0]) / 2, atol=0.15)
+    assert found[0.0][0] < 0.05
+
+
+@given(
+    shape=st.tuples(*[st.integers(8, 20)] * 3),
+    size=st.tuples(*[st.sampled_from([4, 8, 12])] * 3),
+    seed=st.integers(0, 99),
+)
+def test_a_place_that_is_to_hold_a_voxel_holds_it_and_lies_within_the_volume(shape, size, seed):
+    rng = np.random.default_rng(seed)
+    voxel = [int(rng.integers(side)) for side in shape]
+    place = patches._random_place(shape, size, rng, voxel)
+    for at, side, length, where in zip(voxel, shape, size, place, strict=True):
+        assert where.start >= 0 and where.stop - where.start == length
+        assert where.stop <= max(side, length)
+        assert where.start <= at < where.stop
+
+
+def test_an_empty_volume_gives_patches_even_where_objects_are_asked_for():
+    empty = CoarseObjects.of(np.zeros((16, 16, 16, 1), np.uint16), (1, 1, 1))
+    source = patches.RenderedPatches([empty], PATCH, ANY, (1.0, 99.0), (0,), object_share=1.0)
+    assert (source.draw(0)[1] == -1).all()
+
+
 def test_consecutive_patches_share_a_rendering_and_the_next_ones_have_another(monkeypatch):
     renderings = []
 

@@ -230,6 +230,9 @@ class TrainingConfig:
         Compute type of the convolutions.
     start_fraction : float
         Share of the training spent on rendered synthetic masks alone before the adversarial part begins.
+    object_share : float
+        Share of the rendered patches that are laid onto an object, in [0, 1]; the others lie anywhere. Where objects
+        are sparse, patches that lie anywhere show few of them.
     start_learning_rate, generator_learning_rate, critic_learning_rate : float
         Adam's rates: in that start, and in the adversarial part.
     beta_1 : float
@@ -261,6 +264,7 @@ class TrainingConfig:
     augmentation: bool = True
     mixed_precision: Literal["auto", "off", "bfloat16", "float16"] = "auto"
     start_fraction: float = 0.0
+    object_share: float = 0.0
     start_learning_rate: float = 5e-4
     generator_learning_rate: float = 5e-4
     critic_learning_rate: float = 1e-4
@@ -281,7 +285,7 @@ class TrainingConfig:
         require(self.pool_size >= 0, "training.pool_size", self.pool_size, "give 0 or more")
         for name in ("start_learning_rate", "generator_learning_rate", "critic_learning_rate"):
             require(0 < getattr(self, name) < math.inf, f"training.{name}", getattr(self, name), "give more than 0")
-        for name in ("start_fraction", "beta_1", "decay_from", "final_rate", "average_momentum"):
+        for name in ("start_fraction", "object_share", "beta_1", "decay_from", "final_rate", "average_momentum"):
             require(0 <= getattr(self, name) <= 1, f"training.{name}", getattr(self, name), "give 0 to 1")
         require(
             self.max_minutes is None or self.max_minutes > 0,

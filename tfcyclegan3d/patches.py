@@ -136,6 +136,9 @@ class RenderedPatches:
         How many consecutive indices share one rendering, where strengths are drawn per volume.
     strengths_per : {"volume", "patch"}
         What the microscope's strengths are drawn anew for.
+    object_share : float
+        Share of the patches, in [0, 1], that are laid onto an object, of every class as often; the others lie anywhere,
+        which in a sparse volume is mostly background.
 
     Raises
     ------
@@ -154,6 +157,7 @@ class RenderedPatches:
         seed: Sequence[int],
         patches_per_rendering: int = 4,
         strengths_per: Literal["volume", "patch"] = "volume",
+        object_share: float = 0.0,
     ) -> None:
         if strengths_per not in ("volume", "patch"):
             raise errors.OptionError("strengths_per", strengths_per, "give 'volume' or 'patch'")
@@ -163,8 +167,9 @@ class RenderedPatches:
         self._seed = tuple(seed)
         self._patches_per_rendering = patches_per_rendering
         self._strengths_per = strengths_per
+        self._object_share = object_share
         self._lock = threading.Lock()
-        self._rendered: tuple[int, np.ndarray, np.ndarray] | None = None
+        self._rendered: tuple[int, np.ndarray, np.ndarray, np.ndarray] | None = None
         self.patch_shape = tuple(patch_shape)
         self.n_channels = self._objects[0].numbers.shape[-1]
         self.n_mask_channels = self._objects[0].shown.shape[-1]
@@ -173,18 +178,30 @@ class RenderedPatches:
         """Return (image, mask) of an index."""
         if self._strengths_per == "patch":
             return self._render_patch(np.random.default_rng([*self._seed, 2, index]))
-        image, mask = self._render(index // self._patches_per_rendering)
+        image, mask, numbers = self._render(index // self._patches_per_rendering)
         rng = np.random.default_rng([*self._seed, 1, index])
-        return _patches_at_random_place((image, mask), self.patch_shape, rng)
+        place = self._place(numbers, rng)
+        augmentation = Augmentation.drawn(rng, self.patch_shape)
+        return augmentation.apply(image[place]), augmentation.apply(mask[place])
 
-    def _render(self, rendering: int) -> tuple[np.ndarray, np.ndarray]:
+    def _place(self, numbers: np.ndarray, rng: np.random.Generator) -> tuple[slice, slice, slice]:
+        """Draw where in a volume of objects (ZYXC), at least as large as a patch, to cut."""
+        if rng.random() < self._object_share:
+            shown = [k for k in range(numbers.shape[-1]) if numbers[..., k].any()]
+            if shown:
+                voxels = np.flatnonzero(numbers[..., rng.choice(shown)])
+                voxel = np.unravel_index(rng.choice(voxels), numbers.shape[:3])
+                return _random_place(numbers.shape, self.patch_shape, rng, voxel)
+        return _random_place(numbers.shape, self.patch_shape, rng)
+
+    def _render(self, rendering: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         with self._lock:
             if self._rendered is None or self._rendered[0] != rendering:
                 rng = np.random.default_rng([*self._seed, 0, rendering])
                 drawn = self._objects[rng.integers(len(self._objects))].padded(self.patch_shape)
                 image = render(drawn.numbers, self._microscope, rng, drawn.coverage)
                 image = preprocessing.stretch(image, preprocessing.stretch_bounds(image, self._percentiles))
-                self._rendered = rendering, image, mask_range(drawn.shown)
+                self._rendered = rendering, image, mask_range(drawn.shown), drawn.numbers
             return self._rendered[1:]
 
     def _render_patch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +212,7 @@ class RenderedPatches:
         bounds = preprocessing.stretch_bounds(
             acquisition.image(drawn.numbers, rng, drawn.coverage, overview), self._percentiles
         )
-        place = _random_place(shape, self.patch_shape, rng)
+        place = self._place(drawn.numbers, rng)
         image = acquisition.image(drawn.numbers, rng, drawn.coverage, Cut(shape, place))
         augmentation = Augmentation.drawn(rng, self.patch_shape)
         return (
@@ -315,7 +332,17 @@ def _patches_at_random_place(
     return tuple(map(augmentation.apply, patches)) if augmented else patches
 
 
-def _random_place(shape: Sequence[int], patch_shape: Triple, rng: np.random.Generator) -> tuple[slice, slice, slice]:
-    """Draw which voxels of a volume (ZYX, or ZYXC) a patch is made of, with what lies beyond a small volume's end."""
-    starts = [int(rng.integers(max(side - size, 0) + 1)) for side, size in zip(shape[:3], patch_shape, strict=True)]
+def _random_place(
+    shape: Sequence[int], patch_shape: Triple, rng: np.random.Generator, voxel: Sequence[int] | None = None
+) -> tuple[slice, slice, slice]:
+    """Draw which voxels of a volume (ZYX, or ZYXC) a patch is made of, with what lies beyond a small volume's end.
+
+    With a ``voxel`` (z, y, x), one of the places that hold it.
+    """
+    lowest, highest = [0, 0, 0], [max(side - size, 0) for side, size in zip(shape[:3], patch_shape, strict=True)]
+    if voxel is not None:
+        lowest = [max(0, int(at) - size + 1) for at, size in zip(voxel, patch_shape, strict=True)]
+        lowest = [min(pair) for pair in zip(lowest, highest, strict=True)]
+        highest = [min(int(at), end) for at, end in zip(voxel, highest, strict=True)]
+    starts = [int(rng.integers(low, high + 1)) for low, high in zip(lowest, highest, strict=True)]
     return tuple(slice(first, first + size) for first, size in zip(starts, patch_shape, strict=True))

@@ -90,6 +90,7 @@ def fast() -> Config:
             steps_per_epoch=75,
             patch_shape=(32, 32, 32),
             start_fraction=0.8,
+            object_share=0.6,
             batch_size=1,
             generator_learning_rate=1e-4,
             critic_learning_rate=2e-4,

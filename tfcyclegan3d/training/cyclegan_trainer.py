@@ -305,7 +305,12 @@ class CycleGANTrainer:
         augmented = self.config.training.augmentation
         self._sources["masks"] = patches.VolumePatches(masks, patch_shape, (seed, 2), augmented, patches.mask_range)
         self._sources["rendered"] = self._pairs or patches.RenderedPatches(
-            objects, patch_shape, ANY, self.config.preprocessing.percentiles, (seed, 3)
+            objects,
+            patch_shape,
+            ANY,
+            self.config.preprocessing.percentiles,
+            (seed, 3),
+            object_share=self.config.training.object_share,
         )
         for name in ("masks", "rendered"):
             self._iterators.pop(name, None)
