@@ -249,6 +249,8 @@ class TrainingConfig:
     average_momentum : float
         Of the exponential moving average of the generators' weights, which is what a run saves; 0 saves the weights
         themselves.
+    match_diameters : bool
+        Whether, in the end, outlines are moved outwards where objects come out smaller than the diameters given.
     checkpoint_every : int
         Epochs between two checkpoints.
     keep_checkpoints : int
@@ -274,6 +276,7 @@ class TrainingConfig:
     generator_update: Literal["joint", "separate"] = "joint"
     pool_size: int = 50
     average_momentum: float = 0.0
+    match_diameters: bool = False
     checkpoint_every: int = 1
     keep_checkpoints: int = 2
 

@@ -96,6 +96,7 @@ def fast() -> Config:
             critic_learning_rate=2e-4,
             final_rate=0.05,
             average_momentum=0.99,
+            match_diameters=True,
         ),
         inference=InferenceConfig(tile_shape=(32, 64, 64), overlap=16, flips="plane"),
     )

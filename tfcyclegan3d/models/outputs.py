@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import keras
-from keras import layers
+from keras import layers, ops
 
 LOGITS = "logits"
 
@@ -21,3 +24,27 @@ def with_logits(network: keras.Model) -> keras.Model:
     cross-entropy wants.
     """
     return keras.Model(network.input, [network.get_layer(LOGITS).output, network.outputs[0]], name=network.name)
+
+
+def move_levels(network: keras.Model, levels: Mapping[int, float]) -> None:
+    """Shift the last biases so that what was a probability of ``levels[k]`` in channel k becomes one half.
+
+    Parameters
+    ----------
+    network : keras.Model
+        That ends as ``outputs_of`` says, with no normalisation after its last convolution; changed in place.
+    levels : dict of int to float
+        Probabilities in (0, 1), by channel.
+
+    Raises
+    ------
+    ValueError
+        Where the logits do not come from a convolution with a bias.
+    """
+    convolution = network.get_layer(LOGITS).input._keras_history.operation
+    if not isinstance(convolution, layers.Conv3D) or not convolution.use_bias:
+        raise ValueError(f"{network.name} ends with {convolution.name}, not with a convolution with a bias")
+    bias = ops.convert_to_numpy(convolution.bias).copy()
+    for channel, level in levels.items():
+        bias[channel] -= math.log(level / (1 - level)) / 2
+    convolution.bias.assign(bias)

@@ -26,6 +26,7 @@ from tfcyclegan3d.training.cyclegan import CycleGANStep, rate_of
 from tfcyclegan3d.training.distribution import Distribution
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.networks import build_networks
+from tfcyclegan3d.training.outlines import move_outlines
 from tfcyclegan3d.training.preparation import Prepared
 from tfcyclegan3d.training.probes import Observation, Probes, observe, one_by_one, spread_probes
 from tfcyclegan3d.training.schedules import constant_then_linear, linear
@@ -218,6 +219,13 @@ class CycleGANTrainer:
             scores = course.selection.consider(epoch, predicted, sound)
         found = {f"monitors/{one.monitor}": one.value for one in readings if not math.isnan(one.value)}
         return decision, found | {f"scores/{which}": score for which, score in scores.items()}
+
+    def finished(self, networks: Generators) -> None:
+        """Move outlines outwards where the objects found are smaller than told, and note it."""
+        for note in move_outlines(networks[0], self._prepared):
+            logger.info(note)
+            if note not in self.notes:
+                self.notes.append(note)
 
     def checks(self, networks: Generators) -> tuple[bool, list[str]]:
         """Read the monitors on given generators; return whether they are not to be trusted, and what is wrong."""

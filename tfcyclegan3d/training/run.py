@@ -237,7 +237,7 @@ def train_on(
         run.write_manifest(manifest | _running(preparation))
     with progress_bar("training", show=progress and distribution.is_chief, count=False) as on_progress:
         verdict = fit(trainer, run, on_progress, course, seconds_before=time.monotonic() - begun)
-    failing, warnings = _checks(trainer, run, course) if distribution.is_chief else (False, [])
+    failing, warnings = _conclude(trainer, run, course, verdict) if distribution.is_chief else (False, [])
     if verdict == FINISHED and distribution.of_chief(np.array(float(failing))):
         verdict = FAILING
     warnings = [*_cut_short(verdict, course.clock, prepared.config), *warnings]
@@ -403,8 +403,12 @@ def _cut_short(verdict: str, clock: Clock, config: Config) -> list[str]:
     ]
 
 
-def _checks(trainer: Trainer, run: RunFolder, course: Course) -> tuple[bool, list[str]]:
-    """Check the networks kept; return whether they are not to be trusted, and what is wrong."""
-    severe, failing = trainer.checks(chosen_networks(trainer, run, course))
+def _conclude(trainer: Trainer, run: RunFolder, course: Course, verdict: str) -> tuple[bool, list[str]]:
+    """Finish and check the networks kept; return whether they are not to be trusted, and what is wrong."""
+    networks = chosen_networks(trainer, run, course)
+    if verdict == FINISHED:
+        trainer.finished(networks)
+        run.save_networks(*networks)
+    severe, failing = trainer.checks(networks)
     returns = [f"went back from epoch {one.from_epoch} to {one.to_epoch}: {one.why}" for one in course.watch.returns]
     return severe, [*returns, *(f"stopped: {reason}" for reason in course.stopped_by), *failing]

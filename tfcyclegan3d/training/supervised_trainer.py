@@ -139,6 +139,9 @@ class SupervisedTrainer:
             **{f"validation/{name}": one for name, one in named},
         }
 
+    def finished(self, networks: Generators) -> None:
+        """Leave the network as it is: its truth says where outlines run."""
+
     def checks(self, networks: Generators) -> tuple[bool, list[str]]:
         """Score a network about to be kept: one that finds nothing of a class is not to be trusted."""
         scores = zip(self.config.classes, self._validation.dice(compiled(networks[0])), strict=True)

@@ -49,6 +49,10 @@ class Trainer(Protocol):
         """
         ...
 
+    def finished(self, networks: Generators) -> None:
+        """Do to networks about to be kept, in place, what is done once a training has come to its end."""
+        ...
+
     def checks(self, networks: Generators) -> tuple[bool, list[str]]:
         """Return whether networks about to be kept are not to be trusted, and what is wrong with them."""
         ...

@@ -1,0 +1,136 @@
+"""Outlines move outwards where objects come out smaller than told, and nowhere else."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from tfcyclegan3d import presets
+from tfcyclegan3d.models.outputs import move_levels
+from tfcyclegan3d.models.resnet_generator import resnet_generator
+from tfcyclegan3d.training.outlines import LEVELS, move_outlines, outline_levels
+from tfcyclegan3d.training.preparation import prepare
+from tfcyclegan3d.training.run import train
+from tfcyclegan3d.volumes import Volume
+
+from .tiny import TINY
+
+CENTRES = ((12, 12, 12), (12, 12, 36), (12, 36, 12), (12, 36, 36))
+
+
+def balls(diameter, spacing=(1.0, 1.0, 1.0), centres=CENTRES, width=2.0, shape=(24, 48, 48)):
+    """Probabilities of balls that are one half on a sphere of a diameter and fall within ``width`` on each side."""
+    grid = np.indices(shape).astype(np.float64)
+    scale = np.reshape(spacing, (3, 1, 1, 1))
+    away = np.min([np.sqrt((((grid - np.reshape(c, (3, 1, 1, 1))) * scale) ** 2).sum(0)) for c in centres], axis=0)
+    return np.clip(0.5 - (away - diameter / 2) / (2 * width), 0, 1).astype(np.float32)[..., np.newaxis]
+
+
+def levels_of(probabilities, told, spacing=(1.0, 1.0, 1.0)):
+    return outline_levels([2 * probabilities - 1], lambda image: (image + 1) / 2, told, spacing, 4)
+
+
+def test_small_objects_get_the_first_level_at_which_they_are_as_large_as_told():
+    level, before, after = levels_of(balls(10.0), {0: 11.5})[0]
+    # The radius grows by 4 voxels for each whole of probability: by 0.75 voxels at 0.5 - 0.75 / 4.
+    assert level == pytest.approx(0.3) == LEVELS[4]
+    assert before == pytest.approx(10.0, abs=0.3)
+    assert 11.5 <= after == pytest.approx(10 + 8 * 0.2, abs=0.3)
+
+
+def test_what_is_told_too_large_gets_the_last_level():
+    assert levels_of(balls(10.0), {0: 16.0})[0][0] == LEVELS[-1]
+
+
+@pytest.mark.parametrize("told", [6.0, 9.5])
+def test_objects_as_large_as_told_or_larger_are_left_as_they_are(told):
+    assert levels_of(balls(10.0), {0: told}) == {}
+
+
+def test_lengths_are_those_of_the_spacing_and_channels_are_looked_at_one_by_one():
+    spacing = (2.0, 1.0, 1.0)
+    flat = balls(10.0, spacing, [(8, y, x) for _, y, x in CENTRES], shape=(16, 48, 48))
+    both = np.concatenate([flat, flat], axis=-1)
+    assert levels_of(both, {0: 9.0, 1: 11.5}, spacing)[1][0] == pytest.approx(0.3)
+    assert set(levels_of(both, {0: 9.0, 1: 11.5}, spacing)) == {1}
+
+
+def test_objects_that_a_face_cuts_do_not_count_nor_do_too_few():
+    cut = [(0, 12, 12), (0, 36, 36), (0, 12, 36), (12, 36, 12)]
+    assert levels_of(balls(10.0, centres=cut), {0: 12.0}) == {}
+    assert levels_of(np.zeros((24, 48, 48, 1), np.float32), {0: 12.0}) == {}
+
+
+def test_what_was_a_level_becomes_one_half_in_its_channel_alone():
+    network = resnet_generator(2, 2, filters=4, blocks=1, seed=1)
+    batch = np.random.default_rng(0).uniform(-1, 1, (1, 16, 16, 16, 2)).astype(np.float32)
+    before = (np.asarray(network(batch)) + 1) / 2
+    move_levels(network, {1: 0.3})
+    after = (np.asarray(network(batch)) + 1) / 2
+    np.testing.assert_allclose(after[..., 0], before[..., 0], atol=1e-6)
+    odds = before[..., 1] / (1 - before[..., 1]) / (0.3 / 0.7)
+    np.testing.assert_allclose(after[..., 1], odds / (1 + odds), atol=1e-5)
+    np.testing.assert_array_equal(after[..., 1] > 0.5001, before[..., 1] > 0.3001)
+
+
+def prepared(**changes):
+    config = TINY.replace({"synthesis.diameters": {"nuclei": 8}, "training.match_diameters": True, **changes})
+    image = np.random.default_rng(0).integers(0, 999, (24, 48, 48), dtype=np.uint16)
+    return prepare([Volume(image[..., np.newaxis])], None, config)
+
+
+class Balls(keras.layers.Layer):
+    """Logits of balls of 10 voxels, whatever the input."""
+
+    def call(self, inputs):
+        return 0 * inputs + np.arctanh(np.clip(2 * balls(10.0)[np.newaxis] - 1, -0.999, 0.999))
+
+
+def network_of_balls():
+    inputs = keras.Input((None, None, None, 1), name="input")
+    x = keras.layers.Conv3D(1, 1, kernel_initializer="ones")(Balls()(inputs))
+    x = keras.layers.Activation("linear", name="logits")(x)
+    return keras.Model(inputs, keras.layers.Activation("tanh", name="output")(x))
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_moved"),
+    [
+        ({"synthesis.diameters": {"nuclei": 11.5}}, True),
+        ({"synthesis.diameters": {"nuclei": 9}}, False),
+        ({"synthesis.diameters": {"nuclei": 11.5}, "training.match_diameters": False}, False),
+        ({"synthesis.diameters": {"nuclei": 11.5}, "model.output_normalization": "instance"}, False),
+    ],
+)
+def test_outlines_are_moved_by_told_diameters_alone_and_where_that_is_asked_for(changes, is_moved):
+    material = prepared(**{"preprocessing.downsampling": [1, 1, 1], "inference.statistics": "tile", **changes})
+    network = network_of_balls()
+    notes = move_outlines(network, material)
+    assert bool(notes) == bool(np.any(network.layers[2].bias != 0)) == is_moved
+    if is_moved:
+        assert "nuclei" in notes[0] and "11.5" in notes[0] and "0.3" in notes[0]
+
+
+def test_presets_of_the_paper_move_no_outlines():
+    assert presets.fast().training.match_diameters and presets.best().training.match_diameters
+    assert not presets.paper().training.match_diameters and not presets.authors().training.match_diameters
+
+
+def test_a_run_keeps_the_moved_network_and_says_so(tmp_path, monkeypatch):
+    moved = []
+
+    def move(network, material):
+        assert material.config.synthesis.diameters == {"nuclei": 8}
+        network.layers[-3].bias.assign([0.25])
+        moved.append(network.name)
+        return ["outlines were moved"]
+
+    monkeypatch.setattr("tfcyclegan3d.training.cyclegan_trainer.move_outlines", move)
+    config = TINY.replace({"training.epochs": 1, "training.steps_per_epoch": 1, "synthesis.diameters": {"nuclei": 8}})
+    image = np.random.default_rng(0).integers(0, 999, (16, 24, 24), dtype=np.uint16)
+    train([Volume(image[..., np.newaxis])], None, config, tmp_path / "run", progress=False)
+    assert moved == ["image_to_mask"]
+    saved = keras.saving.load_model(tmp_path / "run" / "image_to_mask.keras")
+    assert saved.layers[-3].bias.numpy().tolist() == [0.25]
+    assert "outlines were moved" in (tmp_path / "run" / "manifest.json").read_text()

@@ -1,0 +1,171 @@
+"""Where outlines run in the end: further out, where objects come out smaller than the user says they are.
+
+Networks that learned from renderings put a border where optics puts it, at half of an object's brightness. People often
+see it further out, most of all around dim objects. The one number that they give of their objects says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy import ndimage
+
+from tfcyclegan3d import preprocessing, tiling
+from tfcyclegan3d.config import Config
+from tfcyclegan3d.models.frozen import FrozenNetwork
+from tfcyclegan3d.models.outputs import move_levels
+from tfcyclegan3d.models.strides import multiple_of
+from tfcyclegan3d.objects.instances import label_objects
+from tfcyclegan3d.precision import policy_for
+from tfcyclegan3d.synthesis.diameters import diameter_in_voxels
+from tfcyclegan3d.training.preparation import Prepared
+
+# Probabilities at which an outline may run, from the usual one outwards; below the last a network tells nothing.
+LEVELS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2)
+# Objects that are not cut, below which their median says little.
+LEAST_OBJECTS = 3
+# Coarse voxels of a stack that are looked at, and stacks.
+MOST_VOXELS, MOST_STACKS = 2**20, 4
+# What lies further than that share of a diameter from an object's outline is not part of it, whatever its probability.
+REACH = 0.25
+
+Forward = Callable[[np.ndarray], np.ndarray]
+
+
+def move_outlines(network: keras.Model, prepared: Prepared) -> list[str]:
+    """Move the outlines of an ``image_to_mask`` outwards where the training's stacks show objects smaller than told.
+
+    Parameters
+    ----------
+    network : keras.Model
+        In float32; its last biases are changed in place.
+    prepared : Prepared
+        What it was trained on. Nothing is done where no diameters were told, or an instance normalisation before tanh
+        would undo it.
+
+    Returns
+    -------
+    list of str
+        What was done, for the user to read.
+    """
+    told = _told_diameters(prepared)
+    if not told or not prepared.config.training.match_diameters:
+        return []
+    config, size = prepared.config, prepared.voxel_size
+    factors = config.preprocessing.downsampling
+    spacing = [side / size[2] * factor for side, factor in zip(size, factors, strict=True)]
+    forward = _forward(network, config)
+    found = outline_levels(prepared.images, forward, told, spacing, multiple_of(network))
+    move_levels(network, {k: level for k, (level, _, _) in found.items()})
+    return [
+        f"{config.classes[k]}: told to be {told[k]:.3g} voxels across, found {before:.3g}: outlines are moved to where "
+        f"the probability was {level:g}, {after:.3g} voxels across"
+        for k, (level, before, after) in found.items()
+    ]
+
+
+def _told_diameters(prepared: Prepared) -> dict[int, float]:
+    """Return the diameters that the user told, in voxels along X, by channel."""
+    config, prior = prepared.config, prepared.prior
+    if prior is None or config.model.output_normalization != "none":
+        return {}
+    voxel_size_um = prepared.voxel_size if prior.unit == "um" else None
+    diameters = config.synthesis.diameters or {}
+    return {config.classes.index(one): diameter_in_voxels(one, each, voxel_size_um) for one, each in diameters.items()}
+
+
+def _forward(network: keras.Model, config: Config) -> Forward:
+    """Return what gives the probabilities that a prediction of an image as a whole would."""
+    frozen = None
+    if config.inference.statistics == "stack":
+        frozen = FrozenNetwork(
+            network,
+            policy_for(config.training.mixed_precision),
+            lambda function: tf.function(function, reduce_retracing=True),
+        )
+    graph = tf.function(lambda batch: (frozen.folded if frozen else network)(batch, training=False))
+
+    def probabilities_of(image: np.ndarray) -> np.ndarray:
+        batch = image[np.newaxis]
+        if frozen is not None and frozen.needs_statistics:
+            frozen.set_statistics(frozen.statistics_of(batch))
+        return (graph(tf.constant(batch))[0].numpy() + 1) / 2
+
+    return probabilities_of
+
+
+def outline_levels(
+    images: Sequence[np.ndarray],
+    probabilities_of: Forward,
+    diameters: Mapping[int, float],
+    spacing: Sequence[float],
+    multiple: int,
+) -> dict[int, tuple[float, float, float]]:
+    """Return for each channel at which probability its objects are as large as told.
+
+    Parameters
+    ----------
+    images : sequence of ndarray
+        ZYXC float32 in [-1, 1], as the networks see stacks; of large ones the middle is looked at.
+    probabilities_of : callable
+        From such an image, its sides multiples of ``multiple``, to probabilities in [0, 1] of the same grid.
+    diameters : dict of int to float
+        Typical diameter, of a ball of the same volume, by channel; others are left out.
+    spacing : (z, y, x)
+        Sides of a voxel in the unit of the diameters.
+    multiple : int
+        Of voxels that the network takes along each axis.
+
+    Returns
+    -------
+    dict of int to (level, before, after)
+        For the channels whose level is not one half: the highest of ``LEVELS`` at which the median diameter reaches the
+        one told, or the last, and that median at one half and at the level. Objects that are larger are left as they
+        are: what is told is a diameter in the plane, and many are longer along Z.
+    """
+    found: dict[int, list[np.ndarray]] = {k: [] for k in diameters}
+    for image in tiling.spread(images, MOST_STACKS):
+        seen, smallest = _middle(image), (multiple,) * 3
+        crop = tiling.crop_of(tiling.padding_to(seen.shape[:3], smallest, multiple))
+        probabilities = probabilities_of(preprocessing.pad_to(seen, smallest, multiple))[crop]
+        for k, diameter in diameters.items():
+            found[k].append(_diameters(probabilities[..., k], diameter, spacing))
+    levels = {}
+    for k, told in diameters.items():
+        each = np.concatenate(found[k])
+        if len(each) < LEAST_OBJECTS:
+            continue
+        medians = np.median(each, axis=0)
+        large = medians >= told
+        chosen = int(np.argmax(large)) if large.any() else len(LEVELS) - 1
+        if chosen > 0:
+            levels[k] = (LEVELS[chosen], float(medians[0]), float(medians[chosen]))
+    return levels
+
+
+def _middle(image: np.ndarray) -> np.ndarray:
+    """Return the middle of ZYXC, of at most ``MOST_VOXELS`` voxels."""
+    kept = tiling.shortened(image.shape[:3], MOST_VOXELS)
+    starts = [(side - length) // 2 for side, length in zip(image.shape[:3], kept, strict=True)]
+    return np.asarray(image[tuple(slice(a, a + length) for a, length in zip(starts, kept, strict=True))], np.float32)
+
+
+def _diameters(probability: np.ndarray, told: float, spacing: Sequence[float]) -> np.ndarray:
+    """Return the diameters (objects x levels) of the objects of one class (ZYX) that no face of the stack cuts."""
+    numbers = label_objects(probability, threshold=LEVELS[0], diameter=told, spacing=spacing)
+    n_objects = int(numbers.max())
+    if n_objects == 0:
+        return np.empty((0, len(LEVELS)))
+    away, nearest = ndimage.distance_transform_edt(numbers == 0, spacing, return_indices=True)
+    owners = numbers[tuple(nearest)]
+    owners[away > REACH * told] = 0
+
+    def counted(some: np.ndarray) -> np.ndarray:
+        return np.bincount(some.ravel(), minlength=n_objects + 1)[1:]
+
+    is_whole = counted(numbers) == counted(numbers[1:-1, 1:-1, 1:-1])
+    n_voxels = np.stack([counted(owners[probability > level]) for level in LEVELS], axis=1)[is_whole]
+    return np.cbrt(6 / np.pi * n_voxels * float(np.prod(spacing)))
