@@ -21,8 +21,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 GROUPS = {
     "unit": """
         blocks centres composites config data_layout figures flips folds info instances kernels losses masks
-        measurements measuring microscope noise notebook_figures objects outlines overlap pairing patches pictures pipeline
-        precision_and_colours precision_of_training preprocessing priors progress sources stitching tables
+        measurements measuring microscope noise notebook_figures objects outlines overlap pairing patches pictures
+        pipeline precision_and_colours precision_of_training preprocessing priors progress sources stitching tables
         tile_invariance tiling training watching
     """,
     "conformance": """
