@@ -5,8 +5,8 @@ python benchmarks/accuracy.py --data DATA -o runs --configurations fast "fast, n
 Trains each configuration on each case (see cases.py) with each seed and scores what the finished run predicts: three
 held-out stacks of the simulated cases, the same stack of the others. A training is told the diameter of the objects of
 one-class stacks, and nothing of simulated ones. Its averaged weights at the last epoch before the adversarial part are
-scored, too. The truth is used for scores only, but for "ceiling": the networks and the length of ``fast``, trained on
-the truth of the stacks trained on.
+scored, too, with outlines as learned. The truth is used for scores only, but for "ceiling": the networks and the length
+of ``fast``, trained on the truth of the stacks trained on.
 
 Rows are kept in ``accuracy.csv`` beside this script (``--rows``) as soon as they are measured, and are not measured
 again; an interrupted training goes on where it was: call the same command again. ``--list`` names the configurations;
@@ -45,6 +45,12 @@ START_ALONE = {"training.start_fraction": 1.0}
 CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast": ("fast", {}),
     "best": ("best", {}),
+    "fast, patches anywhere, outlines as learned": (
+        "fast",
+        {"training.object_share": 0.0, "training.match_diameters": False},
+    ),
+    "fast, patches anywhere": ("fast", {"training.object_share": 0.0}),
+    "fast, outlines as learned": ("fast", {"training.match_diameters": False}),
     "fast, fading less": ("fast", {"losses.foreground_power": 0.6}),
     "fast, all of it as a start": ("fast", START_ALONE),
     "fast, no flips": ("fast", {"inference.flips": "none"}),

@@ -11,15 +11,18 @@ import tfcyclegan3d as tc
 from tfcyclegan3d.evaluation.objects import labels_of
 from tfcyclegan3d.synthesis.microscope import CLEAN, HARD, Microscope
 
-SHAPE = (56, 256, 256)
-N_TRAINED = 3
 # One-class stacks: files below the data folder, typical diameter in voxels, voxel size in um where the file lacks it.
 REAL = {
     "8-cell": ("qcanet/8_cell_stage_raw.tif", "qcanet/8_cell_stage_truth.tif", 16, None),
     "6001240": ("idr6001240/dapi_half.tif", "idr6001240/labels_half.tif", 17, (1.0, 0.72, 0.72)),
     "1135": ("gonuclear/1135_raw.tif", "gonuclear/1135_label.tif", 33, (0.284, 0.127, 0.127)),
 }
-SIMULATED: dict[str, Microscope] = {"simulated": CLEAN, "simulated, hard": HARD}
+# Simulated stacks: microscope, shape, how many are trained on. All have the same number of objects.
+SIMULATED: dict[str, tuple[Microscope, tuple[int, int, int], int]] = {
+    "simulated": (CLEAN, (56, 256, 256), 3),
+    "simulated, hard": (HARD, (56, 256, 256), 3),
+    "simulated, sparse": (HARD, (60, 512, 512), 1),
+}
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,14 @@ class Case:
 def case_of(name: str, seed: int, data: Path | None, n_held_out: int = 1) -> Case:
     """Simulate or read the stacks of a case; the simulated ones differ from seed to seed."""
     if name in SIMULATED:
+        microscope, shape, n_trained = SIMULATED[name]
         stacks = [
-            tc.simulate_stack(SHAPE, seed=(77, seed, i), microscope=SIMULATED[name])
-            for i in range(N_TRAINED + n_held_out)
+            tc.simulate_stack(shape, seed=(77, seed, i), microscope=microscope) for i in range(n_trained + n_held_out)
         ]
         volumes = [tc.Volume(stack.image.array, None, f"simulated_{i}") for i, stack in enumerate(stacks)]
         truths = [stack.truth.array > 0 for stack in stacks]
-        objects = [stack.truth.objects for stack in stacks[N_TRAINED:]]
-        return Case(volumes[:N_TRAINED], volumes[N_TRAINED:], truths[N_TRAINED:], truths[:N_TRAINED], objects, None)
+        objects = [stack.truth.objects for stack in stacks[n_trained:]]
+        return Case(volumes[:n_trained], volumes[n_trained:], truths[n_trained:], truths[:n_trained], objects, None)
     image, truth, diameter, voxel_size_um = REAL[name]
     volume = tc.read_volume(data / image, voxel_size_um=voxel_size_um)
     numbers = labels_of(tc.read_volume(data / truth), "truth")
