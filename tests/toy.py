@@ -69,6 +69,11 @@ class ToyTrainer:
     def look_at(self, *networks):
         return self.look()[0]
 
+    def finished(self, networks):
+        networks[0].weight += 0.25
+        if "outlines are moved" not in self.notes:
+            self.notes.append("outlines are moved")
+
     def present_networks(self):
         return self._filled(float(self._value))
 
