@@ -9,7 +9,7 @@ import pytest
 from tfcyclegan3d import presets
 from tfcyclegan3d.models.outputs import move_levels
 from tfcyclegan3d.models.resnet_generator import resnet_generator
-from tfcyclegan3d.training.outlines import LEVELS, move_outlines, outline_levels
+from tfcyclegan3d.training.outlines import LEVELS, move_outlines, outline_levels, told_diameters
 from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.run import train
 from tfcyclegan3d.volumes import Volume
@@ -106,7 +106,7 @@ def network_of_balls():
 def test_outlines_are_moved_by_told_diameters_alone_and_where_that_is_asked_for(changes, is_moved):
     material = prepared(**{"preprocessing.downsampling": [1, 1, 1], "inference.statistics": "tile", **changes})
     network = network_of_balls()
-    notes = move_outlines(network, material)
+    notes = move_outlines(network, material, told_diameters(material))
     assert bool(notes) == bool(np.any(network.layers[2].bias != 0)) == is_moved
     if is_moved:
         assert "nuclei" in notes[0] and "11.5" in notes[0] and "0.3" in notes[0]
@@ -120,7 +120,8 @@ def test_presets_of_the_paper_move_no_outlines():
 def test_a_run_keeps_the_moved_network_and_says_so(tmp_path, monkeypatch):
     moved = []
 
-    def move(network, material):
+    def move(network, material, told):
+        assert told == {0: 8.0} if material.config.training.match_diameters else told == {}
         assert material.config.synthesis.diameters == {"nuclei": 8}
         network.layers[-3].bias.assign([0.25])
         moved.append(network.name)

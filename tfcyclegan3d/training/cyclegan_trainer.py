@@ -26,7 +26,7 @@ from tfcyclegan3d.training.cyclegan import CycleGANStep, rate_of
 from tfcyclegan3d.training.distribution import Distribution
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.networks import build_networks
-from tfcyclegan3d.training.outlines import move_outlines
+from tfcyclegan3d.training.outlines import move_outlines, told_diameters
 from tfcyclegan3d.training.preparation import Prepared
 from tfcyclegan3d.training.probes import Observation, Probes, observe, one_by_one, spread_probes
 from tfcyclegan3d.training.schedules import constant_then_linear, linear
@@ -81,6 +81,7 @@ class CycleGANTrainer:
         self._run_start = self.distribution.over_replicas(self._start)
         self._run_gan = self.distribution.over_replicas(self._gan)
         self._prepared = prepared
+        self._told = told_diameters(prepared)  # Refused now rather than at the end.
         self._pairs = pairs
         # Of the masks drawn after the start, for each kind of group; 0 before that.
         n_kinds = len(prepared.prior.groups()) if prepared.prior is not None else 1
@@ -222,7 +223,7 @@ class CycleGANTrainer:
 
     def finished(self, networks: Generators) -> None:
         """Move outlines outwards where the objects found are smaller than told, and note it."""
-        for note in move_outlines(networks[0], self._prepared):
+        for note in move_outlines(networks[0], self._prepared, self._told):
             logger.info(note)
             if note not in self.notes:
                 self.notes.append(note)

@@ -35,7 +35,7 @@ REACH = 0.25
 Forward = Callable[[np.ndarray], np.ndarray]
 
 
-def move_outlines(network: keras.Model, prepared: Prepared) -> list[str]:
+def move_outlines(network: keras.Model, prepared: Prepared, told: Mapping[int, float]) -> list[str]:
     """Move the outlines of an ``image_to_mask`` outwards where the training's stacks show objects smaller than told.
 
     Parameters
@@ -43,16 +43,16 @@ def move_outlines(network: keras.Model, prepared: Prepared) -> list[str]:
     network : keras.Model
         In float32; its last biases are changed in place.
     prepared : Prepared
-        What it was trained on. Nothing is done where no diameters were told, or an instance normalisation before tanh
-        would undo it.
+        What it was trained on.
+    told : dict of int to float
+        From ``told_diameters``; nothing is done without any.
 
     Returns
     -------
     list of str
         What was done, for the user to read.
     """
-    told = _told_diameters(prepared)
-    if not told or not prepared.config.training.match_diameters:
+    if not told:
         return []
     config, size = prepared.config, prepared.voxel_size
     factors = config.preprocessing.downsampling
@@ -67,14 +67,26 @@ def move_outlines(network: keras.Model, prepared: Prepared) -> list[str]:
     ]
 
 
-def _told_diameters(prepared: Prepared) -> dict[int, float]:
-    """Return the diameters that the user told, in voxels along X, by channel."""
+def told_diameters(prepared: Prepared) -> dict[int, float]:
+    """Return the diameters that outlines are to follow, in voxels along X, by channel: those that the user told.
+
+    None where that is not asked for, or an instance normalisation before tanh would undo it.
+
+    Raises
+    ------
+    OptionError
+        For micrometres where the voxel size is not known.
+    """
     config, prior = prepared.config, prepared.prior
-    if prior is None or config.model.output_normalization != "none":
+    if prior is None or not config.training.match_diameters or config.model.output_normalization != "none":
         return {}
     voxel_size_um = prepared.voxel_size if prior.unit == "um" else None
     diameters = config.synthesis.diameters or {}
-    return {config.classes.index(one): diameter_in_voxels(one, each, voxel_size_um) for one, each in diameters.items()}
+    return {
+        k: diameter_in_voxels(name, diameters[name], voxel_size_um)
+        for k, name in enumerate(config.classes)
+        if name in diameters
+    }
 
 
 def _forward(network: keras.Model, config: Config) -> Forward:
