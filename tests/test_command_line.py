@@ -627,6 +627,18 @@ def test_diameters_count_beside_the_configuration_of_an_earlier_run(eagerly, her
     assert axes == {"golgi": pytest.approx([0.4375, 0.8125]), "nuclei": pytest.approx([0.7875, 1.4625])}
 
 
+def test_a_prior_leaves_no_diameters_of_an_earlier_run(tmp_path):
+    from tfcyclegan3d.cli import train
+
+    save_prior(prior_for({"golgi": 5, "nuclei": 9}, 0.1), tmp_path / "prior.yaml")
+    given = ["train", "--images", "cells.tif", "-o", "run", "--prior", str(tmp_path / "prior.yaml")]
+    options = command_line.build_parser().parse_args(given)
+    options.seed, options.seed_given = 0, False
+    changes = train._changes(options)
+    assert changes["synthesis.prior"]["objects"][1]["name"] == "nuclei"
+    assert changes["synthesis.diameters"] is None
+
+
 def test_a_stack_smaller_than_a_patch_can_be_trained_on(eagerly, here):
     write_volume(here / "small.tif", simulate_stack((9, 30, 14), seed=2).image)
     assert run("train", "--images", "small.tif", "-o", "run", "--quiet", *TINY) == 0

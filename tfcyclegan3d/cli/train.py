@@ -256,6 +256,8 @@ def _changes(options: argparse.Namespace) -> dict[str, object]:
     changes = {key: value for key, value in given.items() if value is not None}
     if options.object_diameter:
         changes["synthesis.prior"] = None  # That of an earlier run would hide the diameters.
+    if options.prior:
+        changes["synthesis.diameters"] = None  # Those of an earlier run are not of these objects.
     return changes | configuration.parse_assignments(options.set)
 
 
