@@ -32,11 +32,12 @@ from tfcyclegan3d.inference import predictor
 from tfcyclegan3d.tiff import reading
 from tfcyclegan3d.training.course import Clock
 from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
+from tfcyclegan3d.training.manifest import described_grids
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.report import write_report
 from tfcyclegan3d.training.report_figures import curves
-from tfcyclegan3d.training.run import Run, _cut_short, described_grids
+from tfcyclegan3d.training.run import Run, _cut_short
 from tfcyclegan3d.training.run_figures import choice_figure
 from tfcyclegan3d.training.run_folder import RunFolder
 from tfcyclegan3d.volumes import Grid, Volume, read_volume, write_volume

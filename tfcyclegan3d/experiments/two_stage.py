@@ -23,9 +23,10 @@ from tfcyclegan3d.noise import missing_noise
 from tfcyclegan3d.stacks import Stack, Stacks
 from tfcyclegan3d.training import settling
 from tfcyclegan3d.training.loop import INTERRUPTED
+from tfcyclegan3d.training.manifest import input_entry
 from tfcyclegan3d.training.pairs import Pairs, PreparedPairs, divided
 from tfcyclegan3d.training.preparation import Prepared, prepare
-from tfcyclegan3d.training.run import Material, Run, input_entry, train, train_on
+from tfcyclegan3d.training.run import Material, Run, train, train_on
 from tfcyclegan3d.training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)

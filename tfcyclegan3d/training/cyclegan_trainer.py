@@ -221,12 +221,14 @@ class CycleGANTrainer:
         found = {f"monitors/{one.monitor}": one.value for one in readings if not math.isnan(one.value)}
         return decision, found | {f"scores/{which}": score for which, score in scores.items()}
 
-    def finished(self, networks: Generators) -> None:
+    def finished(self, networks: Generators) -> bool:
         """Move outlines outwards where the objects found are smaller than told, and note it."""
-        for note in move_outlines(networks[0], self._prepared, self._told):
+        moved = move_outlines(networks[0], self._prepared, self._told)
+        for note in moved:
             logger.info(note)
             if note not in self.notes:
                 self.notes.append(note)
+        return bool(moved)
 
     def checks(self, networks: Generators) -> tuple[bool, list[str]]:
         """Read the monitors on given generators; return whether they are not to be trusted, and what is wrong."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from tfcyclegan3d.config import Config
 from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.progress import progress_bar
 from tfcyclegan3d.stacks import Stack, Stacks
+from tfcyclegan3d.training import manifest as manifests
 from tfcyclegan3d.training.course import Clock, Course
 from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.distribution import Distribution, choose
@@ -29,7 +29,7 @@ from tfcyclegan3d.training.loop import FINISHED, INTERRUPTED, chosen_networks, f
 from tfcyclegan3d.training.pairs import PreparedPairs, prepare_pairs
 from tfcyclegan3d.training.preparation import Prepared, prepare
 from tfcyclegan3d.training.report import for_notebook, write_report
-from tfcyclegan3d.training.run_folder import RunFolder, fingerprint, machine
+from tfcyclegan3d.training.run_folder import RunFolder
 from tfcyclegan3d.training.supervised_trainer import SupervisedTrainer
 from tfcyclegan3d.training.trainer import Trainer
 from tfcyclegan3d.version import __version__
@@ -169,7 +169,10 @@ def train(
         image_stacks = Stacks(images, **reading)
         given = masks if masks is not None else truth
         others = Stacks(given, **opening) if given is not None else None
-        inputs = [input_entry(stack) for stack in [*image_stacks.given, *(others.given if others is not None else [])]]
+        inputs = [
+            manifests.input_entry(stack)
+            for stack in [*image_stacks.given, *(others.given if others is not None else [])]
+        ]
         preparing = prepare if truth is None else prepare_pairs
         return Material(
             inputs, lambda settled: preparing(image_stacks, others, settled, scratch_folder), image_stacks.grids
@@ -231,10 +234,10 @@ def train_on(
     if resume:
         restored(trainer, run, course)
     preparation = time.monotonic() - begun + (RunFolder.recorded_preparation(output) if resume else 0.0)
-    manifest = _manifest(prepared, trainer, inputs, command) | described_grids(grids)
+    manifest = manifests.beginning(prepared, trainer, inputs, command) | manifests.described_grids(grids)
     if distribution.is_chief:
         run.save_config(prepared.config) if resume else run.create(prepared.config)
-        run.write_manifest(manifest | _running(preparation))
+        run.write_manifest(manifest | manifests.running(preparation))
     with progress_bar("training", show=progress and distribution.is_chief, count=False) as on_progress:
         verdict = fit(trainer, run, on_progress, course, seconds_before=time.monotonic() - begun)
     failing, warnings = _conclude(trainer, run, course, verdict) if distribution.is_chief else (False, [])
@@ -245,7 +248,8 @@ def train_on(
         logger.warning("warning: %s", warning)
     finished = Run(output, prepared.config, verdict, tuple(warnings), distribution.worker)
     if distribution.is_chief:
-        run.write_manifest(manifest | _ending(finished, course, preparation, run.read_metrics()))
+        ended = {"verdict": verdict, "exit_status": finished.exit_status, "warnings": warnings}
+        run.write_manifest(manifest | ended | manifests.ending(course, preparation, run.read_metrics()))
         write_report(run)
     return finished
 
@@ -268,26 +272,6 @@ def _check_method(config: Config, masks: Sequence[Stack] | None, truth: Sequence
         raise errors.OptionError("--truth", str(truth), "leave it out: a CycleGAN learns without, and must not see it")
     if learns_from_truth and masks is not None:
         raise errors.OptionError("--masks", str(masks), f"leave it out: {config.method} learns from --truth alone")
-
-
-def input_entry(stack: Stack) -> dict[str, Any]:
-    """Return what the manifest says of a stack: its name and, of a file, its sha256."""
-    if isinstance(stack, str | Path):
-        return {"name": Path(stack).name, "sha256": fingerprint(Path(stack))}
-    return {"name": getattr(stack, "name", "array"), "sha256": None}
-
-
-def described_grids(grids: Sequence[Grid]) -> dict[str, Any]:
-    """Return what the manifest says of the images' grids: each, and the voxel size where all have the same."""
-    each = [
-        {"name": grid.name, "shape": list(grid.shape), "voxel_size_um": grid.voxel_size_um and [*grid.voxel_size_um]}
-        for grid in grids
-    ]
-    first = each[0]["voxel_size_um"] if each else None
-    alike = first is not None and all(
-        one["voxel_size_um"] is not None and np.allclose(one["voxel_size_um"], first, rtol=1e-3) for one in each
-    )
-    return {"voxel_size_um": first if alike else None, "grids": each}
 
 
 def _check_same_inputs(output: Path, recorded: Sequence[dict[str, Any]], inputs: Sequence[dict[str, Any]]) -> None:
@@ -333,64 +317,6 @@ def _digest(volume: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _manifest(
-    prepared: Prepared | PreparedPairs, trainer: Trainer, inputs: list[dict[str, Any]], command: str | None
-) -> dict[str, Any]:
-    config = prepared.config
-    return {
-        "version": __version__,
-        "command": command or " ".join(sys.argv),
-        "preset": config.preset,
-        "method": config.method,
-        "seed": config.seed,
-        "classes": list(config.classes),
-        "inputs": inputs,
-        "notes": prepared.notes,
-        "machine": machine(),
-        "masks_minutes": round(prepared.mask_seconds / 60, 3),
-        "workers": trainer.distribution.n_workers,
-        "devices": trainer.distribution.n_replicas,
-        "policy": trainer.policy,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _running(preparation_seconds: float) -> dict[str, Any]:
-    """Return what the manifest says of a training that has not ended, or whose program was killed."""
-    timings = {"preparation_minutes": round(preparation_seconds / 60, 3)}
-    return {
-        "verdict": "running",
-        "exit_status": None,
-        "warnings": [],
-        "returns": [],
-        "selected": None,
-        "timings": timings,
-    }
-
-
-def _ending(
-    finished: Run, course: Course, preparation_seconds: float, rows: Sequence[dict[str, str]]
-) -> dict[str, Any]:
-    clock, best = course.clock, course.selection.best
-    preparation, total = preparation_seconds / 60, clock.seconds / 60
-    return {
-        "verdict": finished.verdict,
-        "exit_status": finished.exit_status,
-        "warnings": list(finished.warnings),
-        "epochs": clock.epoch,
-        "steps": clock.step,
-        "selected": dataclasses.asdict(best) if best is not None else None,
-        "returns": [dataclasses.asdict(one) for one in course.watch.returns],
-        "timings": {
-            "preparation_minutes": round(preparation, 3),
-            "training_minutes": round(max(total - preparation, 0.0), 3),
-            "total_minutes": round(total, 3),
-            # Of the last epoch: the steps of a start cost less than those of the training proper.
-            "seconds_per_step": float(rows[-1]["seconds_per_step"]) if rows else None,
-        },
-    }
-
-
 def _cut_short(verdict: str, clock: Clock, config: Config) -> list[str]:
     """Say so where the clock ended a training long before the schedule would have."""
     training = config.training
@@ -406,8 +332,7 @@ def _cut_short(verdict: str, clock: Clock, config: Config) -> list[str]:
 def _conclude(trainer: Trainer, run: RunFolder, course: Course, verdict: str) -> tuple[bool, list[str]]:
     """Finish and check the networks kept; return whether they are not to be trusted, and what is wrong."""
     networks = chosen_networks(trainer, run, course)
-    if verdict == FINISHED:
-        trainer.finished(networks)
+    if verdict == FINISHED and trainer.finished(networks):
         run.save_networks(*networks)
     severe, failing = trainer.checks(networks)
     returns = [f"went back from epoch {one.from_epoch} to {one.to_epoch}: {one.why}" for one in course.watch.returns]

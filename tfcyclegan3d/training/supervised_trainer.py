@@ -139,8 +139,9 @@ class SupervisedTrainer:
             **{f"validation/{name}": one for name, one in named},
         }
 
-    def finished(self, networks: Generators) -> None:
+    def finished(self, networks: Generators) -> bool:  # noqa: ARG002 (others change them)
         """Leave the network as it is: its truth says where outlines run."""
+        return False
 
     def checks(self, networks: Generators) -> tuple[bool, list[str]]:
         """Score a network about to be kept: one that finds nothing of a class is not to be trusted."""

@@ -49,8 +49,8 @@ class Trainer(Protocol):
         """
         ...
 
-    def finished(self, networks: Generators) -> None:
-        """Do to networks about to be kept, in place, what is done once a training has come to its end."""
+    def finished(self, networks: Generators) -> bool:
+        """Do to networks about to be kept what is done once a training has come to its end; return whether any was."""
         ...
 
     def checks(self, networks: Generators) -> tuple[bool, list[str]]:
