@@ -43,6 +43,14 @@ def test_what_is_told_too_large_gets_the_last_level():
     assert levels_of(balls(10.0), {0: 16.0})[0][0] == LEVELS[-1]
 
 
+def test_no_level_is_taken_at_which_much_of_the_mask_lies_away_from_every_object():
+    haze = np.zeros((24, 48, 48, 1), np.float32)
+    haze[:, ::3] = 0.22
+    assert levels_of(np.maximum(balls(10.0), haze), {0: 16.0})[0][0] == pytest.approx(0.25)
+    haze[:, ::3] = 0.48
+    assert levels_of(np.maximum(balls(10.0), haze), {0: 16.0}) == {}
+
+
 @pytest.mark.parametrize("told", [6.0, 9.5])
 def test_objects_as_large_as_told_or_larger_are_left_as_they_are(told):
     assert levels_of(balls(10.0), {0: told}) == {}

@@ -23,14 +23,16 @@ from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.synthesis.diameters import diameter_in_voxels
 from tfcyclegan3d.training.preparation import Prepared
 
-# Probabilities at which an outline may run, from the usual one outwards; below the last a network tells nothing.
-LEVELS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2)
+# Probabilities at which an outline may run, from the usual one outwards.
+LEVELS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05)
 # Objects that are not cut, below which their median says little.
 LEAST_OBJECTS = 3
 # Coarse voxels of a stack that are looked at, and stacks.
 MOST_VOXELS, MOST_STACKS = 2**20, 4
 # What lies further than that share of a diameter from an object's outline is not part of it, whatever its probability.
 REACH = 0.25
+# Share of a mask that may lie away from every object; at levels where more does, a network tells nothing any more.
+MOST_AWAY = 0.1
 
 Forward = Callable[[np.ndarray], np.ndarray]
 
@@ -135,24 +137,31 @@ def outline_levels(
     -------
     dict of int to (level, before, after)
         For the channels whose level is not one half: the highest of ``LEVELS`` at which the median diameter reaches the
-        one told, or the last, and that median at one half and at the level. Objects that are larger are left as they
-        are: what is told is a diameter in the plane, and many are longer along Z.
+        one told, or the lowest at which no more than ``MOST_AWAY`` of the mask lies away from every object, and that
+        median at one half and at the level. Objects that are larger are left as they are: what is told is a diameter
+        in the plane, and many are longer along Z.
     """
     found: dict[int, list[np.ndarray]] = {k: [] for k in diameters}
+    n_voxels = {k: np.zeros((2, len(LEVELS))) for k in diameters}
     for image in tiling.spread(images, MOST_STACKS):
         seen, smallest = _middle(image), (multiple,) * 3
         crop = tiling.crop_of(tiling.padding_to(seen.shape[:3], smallest, multiple))
         probabilities = probabilities_of(preprocessing.pad_to(seen, smallest, multiple))[crop]
         for k, diameter in diameters.items():
-            found[k].append(_diameters(probabilities[..., k], diameter, spacing))
+            each, counts = _diameters(probabilities[..., k], diameter, spacing)
+            found[k].append(each)
+            n_voxels[k] += counts
     levels = {}
     for k, told in diameters.items():
         each = np.concatenate(found[k])
         if len(each) < LEAST_OBJECTS:
             continue
         medians = np.median(each, axis=0)
-        large = medians >= told
-        chosen = int(np.argmax(large)) if large.any() else len(LEVELS) - 1
+        of_objects, away = n_voxels[k]
+        near = away <= MOST_AWAY * (of_objects + away)
+        last = max(int(np.argmin(near)) - 1, 0) if not near.all() else len(LEVELS) - 1
+        large = medians[: last + 1] >= told
+        chosen = int(np.argmax(large)) if large.any() else last
         if chosen > 0:
             levels[k] = (LEVELS[chosen], float(medians[0]), float(medians[chosen]))
     return levels
@@ -165,19 +174,27 @@ def _middle(image: np.ndarray) -> np.ndarray:
     return np.asarray(image[tuple(slice(a, a + length) for a, length in zip(starts, kept, strict=True))], np.float32)
 
 
-def _diameters(probability: np.ndarray, told: float, spacing: Sequence[float]) -> np.ndarray:
-    """Return the diameters (objects x levels) of the objects of one class (ZYX) that no face of the stack cuts."""
+def _diameters(probability: np.ndarray, told: float, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Measure the objects of one class (ZYX) at each level.
+
+    Returns
+    -------
+    (ndarray, ndarray)
+        Diameters (objects x levels) of those that no face of the stack cuts, and the voxels of the mask (2 x levels)
+        that belong to an object and that lie away from all of them.
+    """
     numbers = label_objects(probability, threshold=LEVELS[0], diameter=told, spacing=spacing)
     n_objects = int(numbers.max())
     if n_objects == 0:
-        return np.empty((0, len(LEVELS)))
+        return np.empty((0, len(LEVELS))), np.zeros((2, len(LEVELS)))
     away, nearest = ndimage.distance_transform_edt(numbers == 0, spacing, return_indices=True)
     owners = numbers[tuple(nearest)]
     owners[away > REACH * told] = 0
 
     def counted(some: np.ndarray) -> np.ndarray:
-        return np.bincount(some.ravel(), minlength=n_objects + 1)[1:]
+        return np.bincount(some.ravel(), minlength=n_objects + 1)
 
-    is_whole = counted(numbers) == counted(numbers[1:-1, 1:-1, 1:-1])
-    n_voxels = np.stack([counted(owners[probability > level]) for level in LEVELS], axis=1)[is_whole]
-    return np.cbrt(6 / np.pi * n_voxels * float(np.prod(spacing)))
+    is_whole = (counted(numbers) == counted(numbers[1:-1, 1:-1, 1:-1]))[1:]
+    n_voxels = np.stack([counted(owners[probability > level]) for level in LEVELS], axis=1)
+    diameters = np.cbrt(6 / np.pi * n_voxels[1:][is_whole] * float(np.prod(spacing)))
+    return diameters, np.stack([n_voxels[1:].sum(axis=0), n_voxels[0]])
