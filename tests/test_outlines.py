@@ -51,8 +51,8 @@ def test_no_level_is_taken_at_which_much_of_the_mask_lies_away_from_every_object
     assert levels_of(np.maximum(balls(10.0), haze), {0: 16.0}) == {}
 
 
-@pytest.mark.parametrize("told", [6.0, 9.5])
-def test_objects_as_large_as_told_or_larger_are_left_as_they_are(told):
+@pytest.mark.parametrize("told", [6.0, 9.5, 10.2])
+def test_objects_about_as_large_as_told_or_larger_are_left_as_they_are(told):
     assert levels_of(balls(10.0), {0: told}) == {}
 
 

@@ -25,6 +25,8 @@ from tfcyclegan3d.training.preparation import Prepared
 
 # Probabilities at which an outline may run, from the usual one outwards.
 LEVELS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05)
+# Share of what is told that objects may lack: nobody tells a typical diameter more exactly than that.
+TOLERANCE = 0.05
 # Objects that are not cut, below which their median says little.
 LEAST_OBJECTS = 3
 # Coarse voxels of a stack that are looked at, and stacks.
@@ -136,10 +138,10 @@ def outline_levels(
     Returns
     -------
     dict of int to (level, before, after)
-        For the channels whose level is not one half: the highest of ``LEVELS`` at which the median diameter reaches the
-        one told, or the lowest at which no more than ``MOST_AWAY`` of the mask lies away from every object, and that
-        median at one half and at the level. Objects that are larger are left as they are: what is told is a diameter
-        in the plane, and many are longer along Z.
+        For the channels whose objects lack more than ``TOLERANCE`` of what is told: the highest of ``LEVELS`` at which
+        the median diameter reaches the one told, or the lowest at which no more than ``MOST_AWAY`` of the mask lies
+        away from every object, and that median at one half and at the level. Objects that are larger are left as they
+        are: what is told is a diameter in the plane, and many are longer along Z.
     """
     found: dict[int, list[np.ndarray]] = {k: [] for k in diameters}
     n_voxels = {k: np.zeros((2, len(LEVELS))) for k in diameters}
@@ -157,6 +159,8 @@ def outline_levels(
         if len(each) < LEAST_OBJECTS:
             continue
         medians = np.median(each, axis=0)
+        if medians[0] >= (1 - TOLERANCE) * told:
+            continue
         of_objects, away = n_voxels[k]
         near = away <= MOST_AWAY * (of_objects + away)
         last = max(int(np.argmin(near)) - 1, 0) if not near.all() else len(LEVELS) - 1
