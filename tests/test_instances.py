@@ -10,7 +10,7 @@ from tfcyclegan3d import errors
 from tfcyclegan3d.objects import blockwise, numbering
 from tfcyclegan3d.objects.basins import Relief
 from tfcyclegan3d.objects.instances import label_objects, voronoi_otsu
-from tfcyclegan3d.objects.landscape import distance, estimate_diameter
+from tfcyclegan3d.objects.landscape import distance, estimate_diameter, graded
 from tfcyclegan3d.sources import ArraySource, open_source
 from tfcyclegan3d.volumes import Volume, read_volume
 
@@ -44,12 +44,38 @@ def in_blocks(foreground, block_shape, **options):
         numbers[box] = values
 
     objects = blockwise.number_blocks(
-        lambda box: foreground[box], foreground.shape, write, block_shape=block_shape, **options
+        lambda box: graded(foreground[box], 0.5), foreground.shape, write, block_shape=block_shape, **options
     )
     return objects[numbers]
 
 
 # ---- in memory
+
+
+@pytest.fixture
+def unsure_between():
+    """Probabilities of two balls and of a bridge between them, as wide as they are, of which a network is less sure."""
+    z, y, x = np.indices((28, 28, 48))
+    balls = [(z - 14) ** 2 + (y - 14) ** 2 + (x - at) ** 2 < 64 for at in (15, 32)]
+    bridge = ((z - 14) ** 2 + (y - 14) ** 2 < 60) & (x > 15) & (x < 32)
+    return np.where(balls[0] | balls[1], 1.0, np.where(bridge, 0.8, 0.02)).astype(np.float32)
+
+
+def test_objects_are_parted_where_a_network_is_less_sure(unsure_between):
+    assert label_objects(unsure_between > 0.5, diameter=16).max() == 1
+    found = label_objects(unsure_between, diameter=16)
+    assert found.max() == 2
+    assert {found[14, 14, 15], found[14, 14, 32]} == {1, 2}
+    np.testing.assert_array_equal(found > 0, unsure_between > 0.5)
+    # Where it is nowhere sure, the foreground tells as much as before.
+    np.testing.assert_array_equal(
+        label_objects(0.9 * unsure_between, diameter=16), label_objects(unsure_between > 0.5, diameter=16)
+    )
+
+
+def test_blocks_know_of_cores(unsure_between):
+    found = in_blocks(unsure_between, (12, 20, 24), diameter=16)
+    np.testing.assert_array_equal(found, label_objects(unsure_between, diameter=16))
 
 
 def test_touching_balls_are_parted_and_numbered_in_order(touching):
@@ -136,9 +162,9 @@ def test_learned_centres_say_what_the_outline_does_not():
 
 
 def test_probabilities_are_cut_at_the_threshold(touching):
-    probability = np.where(touching > 0, 0.7, 0.2).astype(np.float32)
+    probability = np.where(touching > 0, 0.97, 0.2).astype(np.float32)
     np.testing.assert_array_equal(label_objects(probability, diameter=16), label_objects(touching > 0, diameter=16))
-    assert label_objects(probability, threshold=0.8, diameter=16).max() == 0
+    assert label_objects(probability, threshold=0.98, diameter=16).max() == 0
 
 
 @pytest.mark.parametrize("diameter", [None, 6.0])
@@ -253,7 +279,7 @@ def test_blocks_know_of_anisotropic_voxels_and_centres(touching):
         numbers[box] = values
 
     objects = blockwise.number_blocks(
-        lambda box: mask[box],
+        lambda box: graded(mask[box], 0.5),
         mask.shape,
         write,
         diameter=16,

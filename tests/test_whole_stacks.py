@@ -474,14 +474,15 @@ def test_the_python_interface_does_the_same(here, volume, model):
 
 
 @pytest.mark.parametrize("suffix", ["tif", "zarr"])
-def test_objects_are_those_of_the_mask_in_memory(here, suffix, capsys):
+def test_objects_are_those_of_the_probabilities_in_memory(here, suffix, capsys):
     wanted = ("--objects", "--object-diameter", "golgi=6,nuclei=2um", "--format", suffix, "--tile", "20,52,52")
-    wanted += ("--valley", "0.4")
+    wanted += ("--valley", "0.4", "--probabilities")
     assert predict("--images", "cells.tif", "-o", "masks", "--quiet", *wanted) == 0
-    mask, objects = (read_volume(f"masks/cells_{kind}.{suffix}") for kind in ("mask", "objects"))
+    probability, objects = (read_volume(f"masks/cells_{kind}.{suffix}") for kind in ("probability", "objects"))
     for k, diameter in enumerate((6, 10)):
-        expected = tc.label_objects(mask.array[..., k], diameter=diameter, spacing=(2.5, 1, 1), valley=0.4)
-        assert expected.max() < tc.label_objects(mask.array[..., k], diameter=diameter, spacing=(2.5, 1, 1)).max()
+        options = {"diameter": diameter, "spacing": (2.5, 1, 1)}
+        expected = tc.label_objects(probability.array[..., k], valley=0.4, **options)
+        assert expected.max() < tc.label_objects(probability.array[..., k], **options).max()
         np.testing.assert_array_equal(objects.array[..., k], expected)
     assert objects.array.max() > 3
     assert objects.voxel_size_um == pytest.approx((0.5, 0.2, 0.2))

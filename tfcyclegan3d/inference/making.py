@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tfcyclegan3d.inference.predictor import SegmentationModel
-from tfcyclegan3d.inference.workspace import CENTRES, MASK, PROBABILITY, Job, Workspace
+from tfcyclegan3d.inference.workspace import CENTRES, GRADES, MASK, PROBABILITY, Job, Workspace
+from tfcyclegan3d.objects.landscape import graded
 from tfcyclegan3d.sources import Source
 from tfcyclegan3d.tiling import Tile
 
@@ -69,6 +70,8 @@ def make_blocks(
         workspace.write(MASK, place, np.where(values > job.threshold, np.uint8(255), np.uint8(0)))
         if job.probabilities:
             workspace.write(PROBABILITY, place, values)
+        if job.objects is not None:
+            workspace.write(GRADES, place, graded(values, job.threshold))
         if job.centres:
             workspace.write(CENTRES, place, made[..., n_classes:])
         workspace.note(next(order))

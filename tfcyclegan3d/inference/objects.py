@@ -11,7 +11,7 @@ import numpy as np
 
 from tfcyclegan3d import errors, tiling
 from tfcyclegan3d.config import Config
-from tfcyclegan3d.inference.workspace import CENTRES, MASK, OBJECTS, Job, Workspace
+from tfcyclegan3d.inference.workspace import CENTRES, GRADES, OBJECTS, Job, Workspace
 from tfcyclegan3d.objects.numbering import aspect, numbered
 from tfcyclegan3d.synthesis.diameters import diameters_in_voxels
 from tfcyclegan3d.synthesis.prior import Prior
@@ -19,8 +19,8 @@ from tfcyclegan3d.volumes import Grid
 from tfcyclegan3d.zarrs.chunks import Box, plan_boxes
 
 
-class MaskSource:
-    """The mask in a workspace, to read boxes from.
+class GradesSource:
+    """The grades in a workspace, to read boxes from.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def number_objects(
         Where the disk is full.
     """
     diameters, spacing = diameters_of(config, grid, job.objects or {})
-    source = MaskSource(workspace.level(MASK), grid)
+    source = GradesSource(workspace.level(GRADES), grid)
     path = workspace.folder / f"{OBJECTS}{suffix}"
     if path.is_dir():  # Of a call that was stopped.
         shutil.rmtree(path)
@@ -87,6 +87,7 @@ def number_objects(
         config.classes,
         diameters,
         workspace.folder,
+        threshold=None,
         valley=job.valley,
         spacing=spacing,
         centres=_centres_in(workspace) if job.centres else None,

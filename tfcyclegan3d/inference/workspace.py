@@ -30,7 +30,7 @@ from tfcyclegan3d.zarrs.writing import create_zarr, open_to_write, write_box
 if TYPE_CHECKING:
     from tfcyclegan3d.inference.predictor import SegmentationModel
 
-MASK, PROBABILITY, CENTRES, OBJECTS = "mask", "probability", "centres", "objects"
+MASK, PROBABILITY, CENTRES, GRADES, OBJECTS = "mask", "probability", "centres", "grades", "objects"
 SHARES = "shares.json"
 # Bytes of all chunks along Y and X of one layer of chunks, which a TIFF file is written from.
 LAYER_BYTES = 2**27
@@ -115,6 +115,7 @@ class Workspace:
             np.savez(self.folder / "settled.npz", bounds=settled.bounds, **flattened(settled.statistics or {}))
         types = {MASK: np.uint8} | ({PROBABILITY: np.float32} if job.probabilities else {})
         types |= {CENTRES: np.float32} if job.centres else {}
+        types |= {GRADES: np.uint8} if job.objects is not None else {}
         for kind, dtype in types.items():
             create_zarr(
                 self.folder / f"{kind}.zarr",
@@ -162,7 +163,7 @@ class Workspace:
             (self.folder / "done" / str(number)).touch()
 
     def level(self, kind: str) -> Any:
-        """Return the array (CZYX) of masks, probabilities or centres."""
+        """Return the array (CZYX) of masks, probabilities, centres or grades."""
         if kind not in self._levels:
             self._levels[kind] = open_to_write(self.folder / f"{kind}.zarr")
         return self._levels[kind]

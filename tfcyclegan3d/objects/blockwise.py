@@ -48,7 +48,7 @@ class _Face:
 
 
 def number_blocks(
-    foreground: Read,
+    grades: Read,
     shape: Sequence[int],
     write: Callable[[Box, np.ndarray], None],
     *,
@@ -64,8 +64,9 @@ def number_blocks(
 
     Parameters
     ----------
-    foreground : callable
-        From a box to its foreground (bool ZYX); every voxel is read a few times.
+    grades : callable
+        From a box to its foreground and the core of that (uint8 ZYX, see `landscape.graded`); every voxel is read a few
+        times.
     shape : (z, y, x)
         Of the stack.
     write : callable
@@ -100,7 +101,7 @@ def number_blocks(
         inner = tuple(
             slice(part.start - wide.start, part.stop - wide.start) for part, wide in zip(core, whole, strict=True)
         )
-        inside = foreground(whole)
+        inside = grades(whole)
         if inside[inner].any():
             heights = landscape(inside, diameter, spacing, None if centres is None else centres(whole))
             seen = _seen(heights, inner, whole, shape, relief, known)

@@ -11,7 +11,7 @@ from skimage.segmentation import watershed
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.objects.basins import Relief, find_basins, least_voxels
-from tfcyclegan3d.objects.landscape import estimate_diameter, landscape
+from tfcyclegan3d.objects.landscape import estimate_diameter, graded, landscape
 from tfcyclegan3d.thresholding import otsu_mask
 
 logger = logging.getLogger(__name__)
@@ -34,15 +34,15 @@ def label_objects(
 ) -> np.ndarray:
     """Give numbers to the objects of one class.
 
-    Objects that touch are parted where the foreground is narrow: the distance of every voxel to the background,
-    smoothed in proportion to the diameter, has a hill in each object. Hills between which there is no valley worth the
-    name are one object (h-maxima relative to the hill's height), the rest of the voxels goes to hills by watershed, and
-    specks join what they touch or are dropped.
+    Objects that touch are parted where the foreground is narrow, or less sure: the distance of every voxel to what is
+    not the core of the foreground, smoothed in proportion to the diameter, has a hill in each object. Hills between
+    which there is no valley worth the name are one object (h-maxima relative to the hill's height), the rest of the
+    voxels goes to hills by watershed, and specks join what they touch or are dropped.
 
     Parameters
     ----------
     probability : ndarray, ZYX
-        Probabilities, or a mask (bool, 0 and 1, 0 and 255).
+        Probabilities, or a mask (bool, 0 and 1, 0 and 255), which is its own core.
     threshold : float
         Foreground is what lies above it.
     diameter : float, optional
@@ -74,13 +74,14 @@ def label_objects(
     ``objects.blockwise`` does the same to a stack of any size.
     """
     check(diameter, spacing, minimum_share, valley)
-    foreground = _stack(probability) > threshold
+    grades = graded(_stack(probability), threshold)
+    foreground = grades > 0
     if centres is not None and np.shape(centres) != foreground.shape:
         raise errors.ShapeMismatchError("centres", np.shape(centres), "the mask", foreground.shape)
     diameter = diameter or estimate_diameter(foreground, spacing)
     if diameter is None:  # All background, or one object without an outside.
         return foreground.astype(np.int32)
-    heights = landscape(foreground, diameter, spacing, centres)
+    heights = landscape(grades, diameter, spacing, centres)
     basins = find_basins(heights)
     relief = Relief()
     relief.add_basins(basins.tops, basins.heights)

@@ -17,7 +17,7 @@ from tfcyclegan3d import errors
 from tfcyclegan3d.colours import stack_colours
 from tfcyclegan3d.objects.blockwise import block_shape_for, number_blocks, widest
 from tfcyclegan3d.objects.instances import MINIMUM_SHARE, VALLEY, warn_of_none
-from tfcyclegan3d.objects.landscape import estimate_diameter
+from tfcyclegan3d.objects.landscape import estimate_diameter, graded
 from tfcyclegan3d.sources import Source
 from tfcyclegan3d.tiff.writing import write_planes
 from tfcyclegan3d.volumes import Grid
@@ -122,7 +122,7 @@ def numbered(
     diameters: Mapping[str, float],
     scratch_folder: Path,
     *,
-    threshold: float = 0.5,
+    threshold: float | None = 0.5,
     minimum_share: float = MINIMUM_SHARE,
     valley: float = VALLEY,
     spacing: Sequence[float] | None = None,
@@ -134,15 +134,16 @@ def numbered(
     Parameters
     ----------
     source : Source
-        Probabilities (float), or masks: integers and bool, of which 0 alone is background. One class a channel.
+        Probabilities (float), or masks: integers and bool, of which 0 alone is background. One class a channel. Or
+        grades (see ``landscape.graded``), which keep of probabilities what objects are told apart by.
     classes : sequence of str
         Names of the channels.
     diameters : mapping of str to float
         Typical diameter of each class, in voxels along X, where it is known; estimated for the others.
     scratch_folder : Path
         Existing; on a disk with room for 4 bytes a voxel.
-    threshold : float
-        Probability above which a voxel is foreground.
+    threshold : float or None
+        Probability above which a voxel is foreground; None where the stack holds grades.
     minimum_share, valley
         As `label_objects` takes them.
     spacing : (z, y, x), optional
@@ -181,8 +182,8 @@ def numbered(
                 with errors.writing(folder):
                     level[(k, *box)] = numbers
 
-            def foreground(box: Box, k: int = k) -> np.ndarray:
-                return _foreground(source.read(box)[..., k], threshold)
+            def grades(box: Box, k: int = k) -> np.ndarray:
+                return _grades(source.read(box)[..., k], threshold)
 
             def note(done: int, total: int, k: int = k) -> None:
                 if on_block is not None:
@@ -190,7 +191,7 @@ def numbered(
 
             objects.append(
                 number_blocks(
-                    foreground,
+                    grades,
                     grid.shape,
                     write,
                     diameter=diameter,
@@ -239,11 +240,16 @@ def aspect(voxel_size_um: Sequence[float] | None) -> tuple[float, float, float]:
     return (z / x, y / x, 1.0)
 
 
-def _foreground(values: np.ndarray, threshold: float) -> np.ndarray:
-    return values > threshold if values.dtype.kind == "f" else values != 0
+def _grades(values: np.ndarray, threshold: float | None) -> np.ndarray:
+    if threshold is None:
+        return values
+    # Of masks all is core.
+    return graded(values, threshold) if values.dtype.kind == "f" else 2 * (values != 0).astype(np.uint8)
 
 
-def _estimated(source: Source, channel: int, threshold: float, spacing: Sequence[float], most: float) -> float | None:
+def _estimated(
+    source: Source, channel: int, threshold: float | None, spacing: Sequence[float], most: float
+) -> float | None:
     """Return the diameter of a class's objects in the middle of a stack, in voxels along X, and ``most`` at most."""
     shape = source.grid.shape
     share = min(1.0, MOST_ESTIMATED / math.prod(shape))
@@ -252,7 +258,7 @@ def _estimated(source: Source, channel: int, threshold: float, spacing: Sequence
     z, y, x = (
         slice((side - length) // 2, (side - length) // 2 + length) for side, length in zip(shape, lengths, strict=True)
     )
-    estimate = estimate_diameter(_foreground(source.read((z, y, x))[..., channel], threshold), spacing)
+    estimate = estimate_diameter(_grades(source.read((z, y, x))[..., channel], threshold) > 0, spacing)
     return None if estimate is None else min(estimate, most)
 
 
