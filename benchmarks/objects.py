@@ -1,4 +1,4 @@
-"""How well objects are told apart: Voronoi-Otsu, the distance transform of learned masks, and learned centres.
+"""How well objects are told apart: Voronoi-Otsu, the distance transform of learned masks, sure cores, learned centres.
 
     python benchmarks/objects.py --data DATA -o object-runs
     python benchmarks/objects.py --data DATA -o object-runs --run 6001240=RUN --centres-run 6001240=RUN
@@ -74,6 +74,10 @@ def _voronoi_otsu(seen: Seen) -> np.ndarray:
 
 
 def _distance(seen: Seen, valley: float = VALLEY) -> np.ndarray:
+    return label_objects(seen.probability > 0.5, diameter=seen.diameter, spacing=seen.spacing, valley=valley)
+
+
+def _cores(seen: Seen, valley: float = VALLEY) -> np.ndarray:
     return label_objects(seen.probability, diameter=seen.diameter, spacing=seen.spacing, valley=valley)
 
 
@@ -95,8 +99,10 @@ WAYS: dict[str, tuple[str | None, Callable[[Seen], np.ndarray]]] = {
     "Voronoi-Otsu": (None, _voronoi_otsu),
     "distance": ("masks", _distance),
     "distance, shallow valleys": ("masks", partial(_distance, valley=SHALLOW)),
-    "distance, trained with centres": ("centres", _distance),
-    "distance, trained with centres, shallow valleys": ("centres", partial(_distance, valley=SHALLOW)),
+    "cores": ("masks", _cores),
+    "cores, shallow valleys": ("masks", partial(_cores, valley=SHALLOW)),
+    "cores, trained with centres": ("centres", _cores),
+    "cores, trained with centres, shallow valleys": ("centres", partial(_cores, valley=SHALLOW)),
     "centres": ("centres", _centres),
     "centres, shallow valleys": ("centres", partial(_centres, valley=SHALLOW)),
     "ceiling: distance, of the true mask": (None, _true_mask),

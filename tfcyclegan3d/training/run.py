@@ -92,6 +92,10 @@ class Run:
         """0; 3 for a run not to be trusted; 130 for an interrupted one. Warnings alone leave it at 0."""
         return {FINISHED: 0, INTERRUPTED: 130}.get(self.verdict, 3)
 
+    def __repr__(self) -> str:
+        """Say which run it is and how it ended; the fields hold the rest."""
+        return f"<Run {self.path.name}: {self.verdict}, {len(self.warnings)} warnings>"
+
     def _repr_html_(self) -> str | None:
         """Show verdict, warnings, losses and the last preview in a notebook."""
         try:
