@@ -33,7 +33,7 @@ WIDEST_COMPARISON = 1800  # It has four panels in a row.
 
 
 def main() -> None:
-    """Write demo.png, beside.png, preview.png, losses.png and checks.png of a run, comparison.jpg of a comparison."""
+    """Write the pictures of a run (demo, beside, preview, losses, checks, rose and vectors), and of a comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, nargs="?", help="what 'tfcyclegan3d train --demo' wrote")
     parser.add_argument("--compared", type=Path, metavar="FOLDER", help="what 'tfcyclegan3d crossval --demo' wrote")
@@ -64,9 +64,12 @@ def draw_run(folder: Path, output: Path) -> None:
     variety = curves(rows, {"monitors/collapse": "collapse"}, "variety of the outputs (collapse)", 0.1, kept)
     save(variety, output / "checks.png", dpi=110)
 
+    for name in ("polarity", "stack_vectors"):
+        draw_preview(folder / "demo" / f"{name}.png", output / f"{name}.png")
+
 
 def draw_preview(source: Path, target: Path) -> None:
-    """Copy a preview, made smaller where it is wide."""
+    """Copy a picture, made smaller where it is wide."""
     picture = imread(source)
     if picture.shape[1] <= WIDEST:
         shutil.copy(source, target)
