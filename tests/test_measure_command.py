@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,9 @@ def _these_commands(monkeypatch):
 def _quick_pictures(monkeypatch, request):
     """Write pictures in the one test that looks at them: they take longer than all else."""
     if "pictures" not in request.fixturenames:
-        monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: path.write_bytes(b""))
+        monkeypatch.setattr(
+            Figure, "savefig", lambda self, target, **_: target.write_bytes(b"") if isinstance(target, Path) else None
+        )
 
 
 @pytest.fixture
@@ -76,7 +79,8 @@ def test_labels_become_tables_pictures_and_naparis_files(folder, capsys, picture
     said = capsys.readouterr().out
     assert "cells: 4 golgi, 4 nuclei" in said
     assert "4 pairs" in said and "Rayleigh p" in said
-    wanted = ["objects.csv", "pairs.csv", "points.csv", "polarity.json", "rose.png", "vectors.csv", "vectors.png"]
+    wanted = ["objects.csv", "pairs.csv", "points.csv", "polarity.json", "report.html", "rose.png"]
+    wanted += ["vectors.csv", "vectors.png"]
     assert sorted(re.findall(r"NAME_([\w.]+)", said)) == wanted
     assert sorted(path.name for path in (folder / "out").iterdir()) == [f"cells_{ending}" for ending in wanted]
     objects = pd.read_csv("out/cells_objects.csv")
@@ -86,6 +90,15 @@ def test_labels_become_tables_pictures_and_naparis_files(folder, capsys, picture
     assert pairs["first_label"].tolist() == pairs["second_label"].tolist() == [1, 2, 3, 4]
     assert json.loads((folder / "out/cells_polarity.json").read_text())["n_pairs"] == 4
     assert (folder / "out/cells_rose.png").read_bytes()[:4] == b"\x89PNG"
+    page = (folder / "out/cells_report.html").read_text(encoding="utf-8")
+    assert "<li>cells: 4 golgi, 4 nuclei</li>" in page
+    sizes = objects[objects["class"] == "nuclei"]["diameter_um"]
+    low, middle, high = np.percentile(sizes, (25, 50, 75))
+    assert f"<td>nuclei</td><td>4</td><td>0</td><td>{middle:.3g} ({low:.3g} to {high:.3g})</td>" in page
+    # Sizes, objects, rose and vectors, all in the page itself.
+    pictures = re.findall(r'<img [^>]*src="([^"]*)"', page)
+    assert [picture[:22] for picture in pictures] == ["data:image/png;base64,"] * 4
+    assert not re.search(r'(href|src)="(?!data:)', page)
 
 
 def test_masks_are_numbered_first(folder, labels):
@@ -161,13 +174,17 @@ def test_empty_masks_give_empty_tables_with_their_columns(folder, capsys):
     assert "volume_voxels" in objects.columns
     assert "length_voxels" in pd.read_csv("out/empty_pairs.csv").columns
     assert json.loads((folder / "out/empty_polarity.json").read_text())["p_value"] is None
+    assert "<td>golgi</td><td>0</td><td>0</td><td>–</td>" in (folder / "out/empty_report.html").read_text("utf-8")
 
 
 def test_one_class_has_no_pairs_unless_they_are_asked_for(folder, capsys, labels):
     write_volume("one.tif", Volume(labels[..., 1], VOXEL_SIZE))
     assert run("--labels", "one.tif", "-o", "out", "--quiet") == 0
     assert not list(folder.glob("out/*pairs*"))
-    assert capsys.readouterr().out.splitlines()[-1] == "out: NAME_objects.csv, NAME_points.csv for napari"
+    assert (
+        capsys.readouterr().out.splitlines()[-1]
+        == "out: NAME_objects.csv, NAME_points.csv for napari, NAME_report.html"
+    )
     said = refused(capsys, "--labels", "one.tif", "-o", "again", "--pairs", "nuclei,golgi")
     assert "the only class is nuclei" in said
     assert "--max-distance" in refused(capsys, "--labels", "one.tif", "-o", "again", "--max-distance", "3")
@@ -240,3 +257,18 @@ def test_what_simulate_wrote_is_measured_as_it_was_drawn(tmp_path):
     rows = found.objects.itertuples()
     assert {(row[1], row.label): row.n_voxels for row in rows} == drawn
     assert (found.pairs["first_label"] == found.pairs["second_label"]).mean() > 0.9
+
+
+def test_the_picture_of_objects_shows_the_first_along_z(tmp_path):
+    from tfcyclegan3d.objects.figures import numbers_beside, seen_from_above
+    from tfcyclegan3d.sources import open_source
+
+    labels = np.zeros((6, 8, 10, 1), np.uint16)
+    labels[4:, 1:7, 1:9] = 2
+    labels[1:3, 2:4, 2:4] = 1
+    seen, step = seen_from_above(open_source(Volume(labels)))
+    assert step == 1
+    assert (seen[2:4, 2:4] == 1).all() and (seen == 2).sum() == 6 * 8 - 4 and (seen == 0).sum() == 80 - 48
+    shown = numbers_beside(seen, ["nuclei"]).axes[0].images[0].get_array()
+    colours = {tuple(np.round(shown[y, x], 3)) for y, x in ((0, 0), (2, 2), (5, 5))}
+    assert (0, 0, 0) in colours and (1, 1, 1) in colours and len(colours) == 3

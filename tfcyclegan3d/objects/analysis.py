@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.objects.figures import described, projection, rose_diagrams, vectors_over
 from tfcyclegan3d.objects.measurements import Stack, class_names, measure_objects, opened
 from tfcyclegan3d.objects.pairing import FROM, TO, Polarity, pair_objects, polarity
+from tfcyclegan3d.objects.report import channels_of, report
 from tfcyclegan3d.objects.tables import points_for_napari, save_table, vectors_for_napari
+from tfcyclegan3d.sources import Source
 
 ENDINGS = ("objects.csv", "objects.parquet", "pairs.csv", "pairs.parquet", "points.csv")
-ENDINGS += ("vectors.csv", "polarity.json", "rose.png", "vectors.png")
+ENDINGS += ("vectors.csv", "polarity.json", "rose.png", "vectors.png", "report.html")
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,29 +146,37 @@ def save(
     for ending, table in tables.items():
         save_table(table, folder / f"{name}_{ending}")
     written = list(tables)
+    sources = opened(labels), None if image is None else opened(image)
+    figures = {}
     if analysis.pairs is not None:
-        _save_polarity(analysis, folder, name, labels, image)
-        written += ["polarity.json", "rose.png", "vectors.png"]
+        figures = _polarity_figures(analysis, name, *sources)
+        _save_polarity(analysis, folder, name, figures)
+        written += ["polarity.json", *(f"{kind}.png" for kind in figures)]
+    with errors.writing(folder / f"{name}_report.html"):
+        page = report(analysis, name, *sources, figures)
+        (folder / f"{name}_report.html").write_text(page, encoding="utf-8")
+    written.append("report.html")
     return [f"{name}_{ending}" for ending in written]
 
 
-def _save_polarity(analysis: Analysis, folder: Path, name: str, labels: Stack, image: Stack | None) -> None:
-    pairs, found = analysis.pairs, analysis.polarity
+def _polarity_figures(analysis: Analysis, name: str, labels: Source, image: Source | None) -> dict[str, Figure]:
+    pairs = analysis.pairs
+    shown, step = projection(labels if image is None else image, objects=image is None)
+    size = analysis.objects.attrs["voxel_size"] if analysis.unit == "um" else None
+    return {
+        "rose": rose_diagrams({name: pairs}),
+        "vectors": vectors_over(shown, channels_of(analysis, shown), pairs, step, size, f"{name}: "),
+    }
+
+
+def _save_polarity(analysis: Analysis, folder: Path, name: str, figures: Mapping[str, Figure]) -> None:
+    pairs = analysis.pairs
     kept = ("unit", "max_distance", "first", "second", "n_unpaired")
-    summary = {"n_pairs": len(pairs)} | {key: pairs.attrs[key] for key in kept} | found.to_dict()
+    summary = {"n_pairs": len(pairs)} | {key: pairs.attrs[key] for key in kept} | analysis.polarity.to_dict()
     # JSON has no NaN.
     plain = {key: None if value != value else value for key, value in summary.items()}
     with errors.writing(folder / f"{name}_polarity.json"):
         (folder / f"{name}_polarity.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
-    source = opened(labels if image is None else image)
-    shown, step = projection(source, objects=image is None)
-    n_channels = source.grid.n_channels
-    names = analysis.classes if n_channels == len(analysis.classes) else [f"channel_{k}" for k in range(n_channels)]
-    size = analysis.objects.attrs["voxel_size"] if analysis.unit == "um" else None
-    figures = {
-        "rose.png": rose_diagrams({name: pairs}),
-        "vectors.png": vectors_over(shown, names, pairs, step, size, f"{name}: "),
-    }
-    for ending, figure in figures.items():
-        with errors.writing(folder / f"{name}_{ending}"):
-            figure.savefig(folder / f"{name}_{ending}", dpi=110)
+    for kind, figure in figures.items():
+        with errors.writing(folder / f"{name}_{kind}.png"):
+            figure.savefig(folder / f"{name}_{kind}.png", dpi=110)

@@ -1,4 +1,4 @@
-"""Pictures of polarity, as the field draws them: rose diagrams, and vectors over the projected stack."""
+"""Pictures of objects and of their polarity, as the field draws it: rose diagrams, vectors over the projected stack."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.projections.polar import PolarAxes
+from matplotlib.ticker import MaxNLocator
+from skimage.segmentation import find_boundaries
 
 from tfcyclegan3d import panels
 from tfcyclegan3d.objects.pairing import Polarity, polarity
@@ -16,11 +19,15 @@ from tfcyclegan3d.sources import Source
 
 # Okabe and Ito's colours, which the colour-blind tell apart (jfly.uni-koeln.de/color).
 BLUE, VERMILION = "#0072B2", "#D55E00"
+MANY = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", BLUE, VERMILION, "#CC79A7")
 N_SECTORS = 24
 # Of the picture's width: arrows shorter than this on the whole are lengthened, all alike.
 SHORTEST = 0.015
 # Voxels along a side of a projection that is drawn.
 MOST_DRAWN = 2000
+# The same, of a panel of numbered objects.
+MOST_OF_PANEL = 700
+N_BINS = 24
 
 
 def rose_diagrams(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -110,6 +117,104 @@ def projection(source: Source, *, objects: bool = False) -> tuple[np.ndarray, in
         here = tuple(slice(-(-part.start // step), -(-part.stop // step)) for part in box[1:])
         total[here] += (values > 0 if objects else values).sum(axis=0, dtype=np.float64)
     return total / depth, step
+
+
+def seen_from_above(source: Source) -> tuple[np.ndarray, int]:
+    """Return the number of the first object along Z, and how many voxels along Y and X make one of its pixels.
+
+    Parameters
+    ----------
+    source : Source
+        Instance numbers, read part by part.
+
+    Returns
+    -------
+    numbers : ndarray of int, YXC
+        0 where there is none.
+    step : int
+    """
+    _, height, width = source.grid.shape
+    step = max(1, -(-max(height, width) // MOST_OF_PANEL))
+    seen = np.zeros((-(-height // step), -(-width // step), source.grid.n_channels), np.int64)
+    for box in source.slabs():
+        values = source.read(box)[:, -box[1].start % step :: step, -box[2].start % step :: step]
+        first = np.take_along_axis(values, (values > 0).argmax(axis=0)[np.newaxis], axis=0)[0]
+        here = tuple(slice(-(-part.start // step), -(-part.stop // step)) for part in box[1:])
+        seen[here] = np.where(seen[here] > 0, seen[here], first)
+    return seen, step
+
+
+def numbers_beside(
+    numbers: np.ndarray,
+    names: Sequence[str],
+    step: int = 1,
+    voxel_size_um: Sequence[float] | None = None,
+    image: np.ndarray | None = None,
+    channels: Sequence[str] = (),
+) -> Figure:
+    """Draw numbered objects class by class, each in a colour of its own, beside the image they were found in.
+
+    Parameters
+    ----------
+    numbers : ndarray of int, YXC
+        Of `seen_from_above`.
+    names : sequence of str
+        Of the classes.
+    step : int
+        Voxels of the stack, along Y and X, to one of the picture.
+    voxel_size_um : (z, y, x), optional
+        For the scale bar.
+    image : ndarray, YXC, optional
+        Of `projection`.
+    channels : sequence of str
+        Names of the image's channels.
+    """
+    height, width = numbers.shape[:2]
+    n_panels = len(names) + (image is not None)
+    side = min(5.5, 16 / n_panels)
+    figure = Figure(
+        figsize=(side * n_panels, float(np.clip(side * height / width, 1.5, 9)) + 0.5), layout="constrained"
+    )
+    axes = list(figure.subplots(1, n_panels, squeeze=False)[0])
+    if image is not None:
+        panels.show(axes[0], panels.display_range(image), channels, "images, mean along z")
+    palette = np.array([to_rgb(colour) for colour in MANY])
+    for axis, of_class, name in zip(axes[-len(names) :], np.moveaxis(numbers, -1, 0), names, strict=True):
+        colours = np.where((of_class > 0)[..., np.newaxis], palette[of_class % len(palette)], 0.0)
+        colours[find_boundaries(of_class, mode="inner")] = 1.0
+        axis.imshow(colours, interpolation="nearest")
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(name, fontsize=10)
+        if voxel_size_um is not None:
+            panels.scale_bar(axis, width, voxel_size_um[2] * step)
+    return figure
+
+
+def histograms(values: dict[str, np.ndarray], label: str) -> Figure | None:
+    """Draw how often which values occur, class by class; None where there is none.
+
+    Parameters
+    ----------
+    values : dict of str to ndarray
+        By class.
+    label : str
+        Of the values.
+    """
+    known = {name: some[np.isfinite(some)] for name, some in values.items()}
+    known = {name: some for name, some in known.items() if len(some)}
+    if not known:
+        return None
+    edges = np.histogram_bin_edges(np.concatenate(list(known.values())), N_BINS)
+    figure = Figure(figsize=(4.8, 2.9), layout="constrained")
+    axis = figure.subplots()
+    for colour, (name, some) in zip((BLUE, VERMILION, *MANY), known.items(), strict=False):
+        axis.hist(some, edges, label=name, color=colour, histtype="stepfilled", alpha=0.6)
+    axis.set(xlabel=label, ylabel="objects", ylim=(0, None))
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(alpha=0.3)
+    if len(known) > 1:
+        axis.legend(fontsize=8, framealpha=0.7)
+    return figure
 
 
 def _rose(axis: PolarAxes, azimuths: np.ndarray, summary: Polarity, title: str) -> None:

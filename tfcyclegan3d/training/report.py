@@ -16,25 +16,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from tfcyclegan3d import config as configuration
+from tfcyclegan3d import pages
 from tfcyclegan3d.training.monitors import MONITORS
-from tfcyclegan3d.training.report_figures import curves, embedded, embedded_png
+from tfcyclegan3d.training.report_figures import curves
 from tfcyclegan3d.training.run_folder import RunFolder, whole
-
-END = "</main></body></html>\n"
-# Everything stands below .run, so that the parts shown in a notebook leave the notebook's own look alone.
-STYLE = """.run{font:16px/1.5 system-ui,sans-serif;max-width:1040px;margin:0 auto;padding:1em;overflow-wrap:anywhere}
-.run h1{font-size:1.6em;line-height:1.2}.run h2{font-size:1.25em;margin:1.8em 0 .4em}
-.run img{width:100%;height:auto;display:block;background:#fff}
-.run .verdict{font-size:1.1em;border-left:.4em solid #0072B2;padding:.2em .8em;margin:.8em 0}
-.run .verdict.bad{border-color:#D55E00}
-.run .warning{background:#fff3cd;color:#222;padding:.5em 1em;margin:.5em 0}
-.run .panels{display:flex;flex-wrap:wrap;gap:1em}.run .panels figure{flex:1 1 290px;max-width:500px}
-.run figure{margin:0}.run figcaption{font-size:.9em;margin:.3em 0}
-.run .wide{overflow-x:auto}.run .wide img{min-width:760px}
-.run table{border-collapse:collapse;width:100%}.run td,.run th{border-bottom:1px solid #ccc;padding:.3em .8em .3em 0;
-text-align:left;vertical-align:top}.run th{font-weight:600;min-width:6em;overflow-wrap:normal}
-.run pre{overflow-x:auto;background:#f4f4f4;color:#222;padding:.8em;font-size:.85em}
-.run summary{cursor:pointer;font-weight:600;margin:1em 0 .4em}"""
 
 # Small multiples: title, columns with their names, what to look for.
 LOSSES = (
@@ -109,13 +94,8 @@ Section = Callable[[RunData], str]
 def write_report(run: RunFolder) -> Path:
     """Write ``report.html`` from what else the folder holds."""
     data = RunData.of(run)
-    name = html.escape(data.name)
-    text = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<style>body{{margin:0;color:#222;background:#fff}}{STYLE}</style></head><body><main class="run">'
-        f"<h1>Training run {name}</h1>{''.join(section(data) for section in SECTIONS)}{END}"
-    )
+    body = "".join(section(data) for section in SECTIONS)
+    text = pages.page(data.name, f"Training run {data.name}", body)
     with whole(run.path / "report.html") as unfinished:
         unfinished.write_text(text, encoding="utf-8")
     return run.path / "report.html"
@@ -131,35 +111,35 @@ def for_notebook(run: RunFolder) -> str:
     """
     data = RunData.of(run)
     sections = "".join(section(data) for section in IN_NOTEBOOK)
-    return f'<style>{STYLE}</style><div class="run">{sections}</div>'
+    return f'<style>{pages.STYLE}</style><div class="run">{sections}</div>'
 
 
 def add_held_out(run: Path, table: str, picture: Path) -> None:
     """Put the scores of a held-out stack, as aligned text, and its picture (PNG) at the end of a run's report."""
     text = (run / "report.html").read_text(encoding="utf-8")
-    section = _section(
+    section = pages.section(
         "A stack held out",
         f"<pre>{html.escape(table)}</pre>"
         "<p>The stack, the outlines of its mask, the mask, and the truth, which took no part in the training.</p>"
-        + _wide(embedded_png(picture.read_bytes(), "the held-out stack, its mask and its truth")),
+        + pages.wide(pages.embedded_png(picture.read_bytes(), "the held-out stack, its mask and its truth")),
     )
     with whole(run / "report.html") as unfinished:
-        unfinished.write_text(text.replace(END, section + END), encoding="utf-8")
+        unfinished.write_text(text.replace(pages.END, section + pages.END), encoding="utf-8")
 
 
 def add_objects(run: Path, lines: Sequence[str], rose: Path) -> None:
     """Put what was told of a held-out stack's objects, and rose diagrams (PNG), at the end of a run's report."""
     text = (run / "report.html").read_text(encoding="utf-8")
-    section = _section(
+    section = pages.section(
         "Its objects",
         f"<pre>{html.escape(chr(10).join(lines))}</pre>"
         "<p>Objects were numbered in the mask and in the truth alike. Every nucleus is paired with at most one Golgi; "
         "the diagrams show in which direction in the plane the Golgi lies, the area of a sector how many do, the arrow "
         "their mean. Directions are random in this data set, so that no mean should stand out.</p>"
-        + embedded_png(rose.read_bytes(), "rose diagrams of the polarity found and of the true one"),
+        + pages.embedded_png(rose.read_bytes(), "rose diagrams of the polarity found and of the true one"),
     )
     with whole(run / "report.html") as unfinished:
-        unfinished.write_text(text.replace(END, section + END), encoding="utf-8")
+        unfinished.write_text(text.replace(pages.END, section + pages.END), encoding="utf-8")
 
 
 # ---- sections
@@ -194,7 +174,7 @@ def verdict(data: RunData) -> str:
 def findings(data: RunData) -> str:
     """List what was found or assumed about the user's stacks."""
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in data.manifest["notes"])
-    return _section("What was found or assumed", f"<ul>{notes}</ul>") if notes else ""
+    return pages.section("What was found or assumed", f"<ul>{notes}</ul>") if notes else ""
 
 
 def losses(data: RunData) -> str:
@@ -203,24 +183,26 @@ def losses(data: RunData) -> str:
     for title, columns, meaning in LOSSES:
         figure = curves(data.rows, columns, "rate" if title == "Learning rates" else "loss")
         if figure is not None:
-            picture = embedded(figure, f"{title.lower()} by epoch")
+            picture = pages.embedded(figure, f"{title.lower()} by epoch")
             panels += f"<figure><figcaption><b>{title}.</b> {meaning}</figcaption>{picture}</figure>"
     phases = {row["phase"] for row in data.rows}
     dotted = " The dotted line is where the adversarial part begins." if len(phases) > 1 else ""
-    return _section("Losses", f'<p>Means over each epoch.{dotted}</p><div class="panels">{panels}</div>', when=panels)
+    return pages.section(
+        "Losses", f'<p>Means over each epoch.{dotted}</p><div class="panels">{panels}</div>', when=panels
+    )
 
 
 def patches(data: RunData) -> str:
     """Show the patches of the last, a middle and the first epoch."""
     some = sorted({0, len(data.previews) // 2, len(data.previews) - 1}, reverse=True) if data.previews else []
     shown = "".join(_preview(data.previews[i]) for i in some)
-    return _section("What the networks do", _explained(data) + shown, when=some)
+    return pages.section("What the networks do", _explained(data) + shown, when=some)
 
 
 def last_patches(data: RunData) -> str:
     """Show the patches of the last epoch."""
     shown = "".join(map(_preview, data.previews[-1:]))
-    return _section("What the networks do", _explained(data) + shown, when=data.previews)
+    return pages.section("What the networks do", _explained(data) + shown, when=data.previews)
 
 
 def checks(data: RunData) -> str:
@@ -236,7 +218,7 @@ def checks(data: RunData) -> str:
                 f"<b>{name.replace('_', ' ').capitalize()}</b> ({mark} at the end): {monitor.asks}. "
                 f"Bad {monitor.fails} {threshold:g}."
             )
-            panels += f"<figure><figcaption>{caption}</figcaption>{embedded(figure, f'{name} by epoch')}</figure>"
+            panels += f"<figure><figcaption>{caption}</figcaption>{pages.embedded(figure, f'{name} by epoch')}</figure>"
         else:
             unmeasured.append(name.replace("_", " "))
     returns = "".join(
@@ -250,14 +232,16 @@ def checks(data: RunData) -> str:
         + (f" Not to be measured here: {', '.join(unmeasured)}." if unmeasured else "")
         + "</p>"
     )
-    return _section("Checks", f'{text}<ul>{returns}</ul><div class="panels">{panels}</div>', when=panels)
+    return pages.section("Checks", f'{text}<ul>{returns}</ul><div class="panels">{panels}</div>', when=panels)
 
 
 def networks(data: RunData) -> str:
     """Say which epoch's networks the run saved, and why."""
     best = data.manifest["selected"]
     if best is None:
-        return _section("The networks kept", "<p>No epoch was finished: the networks are those of the last step.</p>")
+        return pages.section(
+            "The networks kept", "<p>No epoch was finished: the networks are those of the last step.</p>"
+        )
     if not _is_cyclegan(data):
         return _best_validated(data, best)
     figure = agreement_curves(data)
@@ -269,8 +253,10 @@ def networks(data: RunData) -> str:
         f"of all epochs' masks (agreement {best['score']:.3f} of 1; the curve shows what each epoch had when it came)"
         + (", among those that passed the checks.</p>" if best["sound"] else "; no epoch passed all checks.</p>")
     )
-    panel = f'<div class="panels"><figure>{embedded(figure, "agreement by epoch")}</figure></div>' if figure else ""
-    return _section("The selected epoch and why", text + panel)
+    panel = (
+        f'<div class="panels"><figure>{pages.embedded(figure, "agreement by epoch")}</figure></div>' if figure else ""
+    )
+    return pages.section("The selected epoch and why", text + panel)
 
 
 def agreement_curves(data: RunData) -> Figure | None:
@@ -291,16 +277,18 @@ def _best_validated(data: RunData, best: Mapping[str, Any]) -> str:
         f"had the highest Dice coefficient, mean over the classes ({best['score']:.3f}). The training ends when "
         f"{data.config['supervised']['patience']} epochs have not been better.</p>"
     )
-    panel = f'<div class="panels"><figure>{embedded(figure, "validation by epoch")}</figure></div>' if figure else ""
-    return _section("The selected epoch and why", text + panel)
+    panel = (
+        f'<div class="panels"><figure>{pages.embedded(figure, "validation by epoch")}</figure></div>' if figure else ""
+    )
+    return pages.section("The selected epoch and why", text + panel)
 
 
 def timings(data: RunData) -> str:
     """Say how long it took."""
     seconds = data.manifest["timings"]
-    return _section(
+    return pages.section(
         "Time",
-        _table(
+        pages.table(
             {
                 "preparation": f"{seconds['preparation_minutes']:.1f} minutes",
                 "training": f"{seconds['training_minutes']:.1f} minutes",
@@ -314,7 +302,7 @@ def inputs(data: RunData) -> str:
     """Name the stacks and their fingerprints."""
     stacks = data.manifest["inputs"]  # Two may bear one name.
     entries = [(one["name"], f"sha256 {one['sha256']}" if one["sha256"] else "an array") for one in stacks]
-    return f"<details><summary>Inputs ({len(stacks)})</summary>{_table(entries)}</details>"
+    return f"<details><summary>Inputs ({len(stacks)})</summary>{pages.table(entries)}</details>"
 
 
 def settings(data: RunData) -> str:
@@ -327,7 +315,7 @@ def settings(data: RunData) -> str:
         "classes": ", ".join(manifest["classes"]),
     }
     text = html.escape(json.dumps(data.config, indent=2))
-    return f"<details><summary>Settings</summary>{_table(brief)}<pre>{text}</pre></details>"
+    return f"<details><summary>Settings</summary>{pages.table(brief)}<pre>{text}</pre></details>"
 
 
 def machine(data: RunData) -> str:
@@ -336,7 +324,7 @@ def machine(data: RunData) -> str:
         "precision": data.manifest["policy"],
         "gpus": ", ".join(data.manifest["machine"]["gpus"]) or "none",
     }
-    return f"<details><summary>Machine</summary>{_table(entries)}</details>"
+    return f"<details><summary>Machine</summary>{pages.table(entries)}</details>"
 
 
 SECTIONS: tuple[Section, ...] = (
@@ -380,25 +368,10 @@ _PATCHES = (
 )
 
 
-def _section(title: str, body: str, when: object = True) -> str:
-    return f"<section><h2>{html.escape(title)}</h2>{body}</section>" if when else ""
-
-
 def _preview(path: Path) -> str:
     epoch = int(path.stem.removeprefix("epoch_"))
-    picture = _wide(embedded_png(path.read_bytes(), f"patches after epoch {epoch}"))
+    picture = pages.wide(pages.embedded_png(path.read_bytes(), f"patches after epoch {epoch}"))
     return f"<figure><figcaption><b>Epoch {epoch}</b></figcaption>{picture}</figure>"
-
-
-def _wide(picture: str) -> str:
-    """Let a picture of many columns be moved sideways on a narrow screen rather than shrink beyond recognition."""
-    return f'<div class="wide">{picture}</div>'
-
-
-def _table(entries: Mapping[str, object] | Sequence[tuple[str, object]]) -> str:
-    pairs = entries.items() if isinstance(entries, Mapping) else entries
-    rows = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>" for key, value in pairs)
-    return f"<table>{rows}</table>"
 
 
 def _number(count: int, noun: str) -> str:

@@ -1,10 +1,7 @@
-"""The report's figures: what an epoch logs, drawn over the epochs, as pictures that a page can hold."""
+"""The report's figures: what an epoch logs, drawn over the epochs."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -84,15 +81,3 @@ def _mark_phases(axis, rows: Sequence[Mapping[str, str]]) -> None:
     for before, row in itertools.pairwise(rows):
         if row["phase"] != before["phase"]:
             axis.axvline(int(row["epoch"]) - 0.5, color="0.4", linewidth=1, linestyle=(0, (1, 2)))
-
-
-def embedded(figure: Figure, alternative: str) -> str:
-    """Return an ``img`` element that holds the figure itself."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor="white")  # Panels are no more than 500 pixels wide.
-    return embedded_png(buffer.getvalue(), alternative)
-
-
-def embedded_png(png: bytes, alternative: str) -> str:
-    """Return an ``img`` element that holds a picture itself."""
-    return f'<img alt="{html.escape(alternative)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
