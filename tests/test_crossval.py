@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tfcyclegan3d.experiments import cross_validation, methods
 from tfcyclegan3d.experiments.cross_validation import Place, cross_validate
 from tfcyclegan3d.experiments.data_layout import plain_layout
 from tfcyclegan3d.experiments.folds import nested_folds
+from tfcyclegan3d.quiet_tensorflow import many_networks
 from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.volumes import read_volume, write_volume
 
@@ -178,3 +180,13 @@ def test_a_method_changes_networks_and_rates_and_nothing_else(preset, method):
     for key in ("epochs", "steps_per_epoch", "patch_shape"):
         assert own["training"][key] == base["training"][key]
     assert own["method"] == method
+
+
+def test_tensorflow_does_not_warn_of_one_network_after_another(caplog):
+    tensorflow = logging.getLogger("tensorflow")
+    said = "5 out of the last 5 calls to <function> triggered tf.function retracing."
+    with many_networks():
+        tensorflow.warning(said)
+        tensorflow.warning("another thing")
+    tensorflow.warning(said)
+    assert [record.getMessage() for record in caplog.records if record.name == "tensorflow"] == ["another thing", said]

@@ -1,10 +1,13 @@
-"""Import TensorFlow without what it says on standard error before anybody can silence it."""
+"""Keep TensorFlow from saying what does not concern the user."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def import_quietly() -> None:
@@ -29,3 +32,21 @@ def import_quietly() -> None:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+
+
+@contextmanager
+def many_networks() -> Iterator[None]:
+    """Keep TensorFlow from warning that a function is traced too often, while one network after another is made.
+
+    It takes the functions of all networks that one line makes for one function.
+    """
+
+    def concerns(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    said_by = logging.getLogger("tensorflow")
+    said_by.addFilter(concerns)
+    try:
+        yield
+    finally:
+        said_by.removeFilter(concerns)

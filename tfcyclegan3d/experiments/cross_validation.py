@@ -26,6 +26,7 @@ from tfcyclegan3d.experiments import figures, methods, tables
 from tfcyclegan3d.experiments.data_layout import LabelledStacks
 from tfcyclegan3d.experiments.folds import Fold, nested_folds, of
 from tfcyclegan3d.experiments.tables import Cell
+from tfcyclegan3d.quiet_tensorflow import many_networks
 from tfcyclegan3d.synthesis.classes import classes_of
 from tfcyclegan3d.synthesis.masks import synthesize_masks
 from tfcyclegan3d.synthesis.prior import Prior
@@ -147,7 +148,8 @@ def cross_validate(
     failed, interrupted = [], False
     for place in _places(chosen, folds, seeds):
         try:
-            work.cell(place)
+            with many_networks():
+                work.cell(place)
         except (methods.TrainingInterrupted, KeyboardInterrupt):
             interrupted = True
             break
