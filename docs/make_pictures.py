@@ -1,7 +1,7 @@
 """Draw the pictures of the documentation from the folder of a demo run, of a comparison, or of both.
 
 tfcyclegan3d train --demo -o demo-run
-tfcyclegan3d crossval --demo -o compared
+tfcyclegan3d crossval --images stacks --truth stacks -o compared
 python docs/make_pictures.py demo-run --compared compared
 """
 
@@ -36,7 +36,7 @@ def main() -> None:
     """Write the pictures of a run (demo, beside, preview, losses, checks, rose and vectors), and of a comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, nargs="?", help="what 'tfcyclegan3d train --demo' wrote")
-    parser.add_argument("--compared", type=Path, metavar="FOLDER", help="what 'tfcyclegan3d crossval --demo' wrote")
+    parser.add_argument("--compared", type=Path, metavar="FOLDER", help="what 'tfcyclegan3d crossval' wrote")
     parser.add_argument("-o", "--output", type=Path, default=IMAGES, help="folder to write to (docs/images)")
     options = parser.parse_args()
     if options.run is None and options.compared is None:
@@ -45,6 +45,7 @@ def main() -> None:
     if options.run is not None:
         draw_run(options.run, options.output)
     if options.compared is not None:
+        draw_comparison(options.compared / "figure1.png", options.output / "data.jpg")
         draw_comparison(options.compared / "figure3.png", options.output / "comparison.jpg")
 
 
@@ -79,7 +80,7 @@ def draw_preview(source: Path, target: Path) -> None:
 
 
 def draw_comparison(source: Path, target: Path) -> None:
-    """Write a comparison's figure 3 as JPEG, since surfaces in many shades make a large PNG."""
+    """Write a comparison's figure as JPEG, since surfaces in many shades, and noise, make a large PNG."""
     Image.fromarray(narrowed(imread(source)[..., :3], WIDEST_COMPARISON)).save(target, quality=85)
     print(target)
 
