@@ -312,7 +312,7 @@ def kinds():
     optional = {"training.max_minutes": "a number", "synthesis.prior": "keys and values"}
     optional |= {"training.devices": "a whole number", "synthesis.diameters": "keys and values"}
     optional |= {"losses.adversarial_mask": "a number", "supervised.n_validation": "a whole number"}
-    free_lists = {"classes", "losses.class_weights", "losses.foreground_weights"}
+    free_lists = {"classes", "losses.class_weights", "losses.foreground_weights", "inference.outline_levels"}
     by_type = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
     for key, value in leaves(Config().to_dict()):
         if key in choices:
@@ -405,6 +405,7 @@ def test_a_text_that_is_no_list_is_refused_rather_than_a_crash(value):
         ("inference.tile_shape", [[4, 8, 8], [64, 64, 66]], [[64, 20, 24]]),
         ("inference.overlap", [-1, 64, 100], [0, 63]),
         ("inference.threshold", [0, 1, -0.5, 1.5, "nan"], [0.001, 0.999]),
+        ("inference.outline_levels", [[0], [0.6], [0.3, "nan"]], [[0.5], [0.05, 0.3]]),
         ("seed", [-1], [0]),
     ],
 )

@@ -10,7 +10,7 @@ from tfcyclegan3d import errors
 from tfcyclegan3d.objects import blockwise, numbering
 from tfcyclegan3d.objects.basins import Relief
 from tfcyclegan3d.objects.instances import label_objects, voronoi_otsu
-from tfcyclegan3d.objects.landscape import distance, estimate_diameter, graded
+from tfcyclegan3d.objects.landscape import core_of, distance, estimate_diameter, graded
 from tfcyclegan3d.sources import ArraySource, open_source
 from tfcyclegan3d.volumes import Volume, read_volume
 
@@ -71,6 +71,16 @@ def test_objects_are_parted_where_a_network_is_less_sure(unsure_between):
     np.testing.assert_array_equal(
         label_objects(0.9 * unsure_between, diameter=16), label_objects(unsure_between > 0.5, diameter=16)
     )
+
+
+@pytest.mark.parametrize("level", [0.3, 0.1, 0.05])
+def test_moved_outlines_leave_cores_where_they_were(unsure_between, level):
+    """What was ``level`` is one half, in log odds, as `move_levels` does it."""
+    odds = unsure_between.clip(1e-6, 1 - 1e-6) / (1 - unsure_between.clip(1e-6, 1 - 1e-6)) * (1 - level) / level
+    moved = odds / (1 + odds)
+    assert label_objects(moved, diameter=16, core=core_of(0.5, level)).max() == 2
+    assert label_objects(moved, diameter=16).max() == (2 if level == 0.3 else 1)
+    np.testing.assert_array_equal(moved > core_of(0.5, level), unsure_between > core_of(0.5))
 
 
 def test_blocks_know_of_cores(unsure_between):

@@ -99,6 +99,7 @@ def test_labels_become_tables_pictures_and_naparis_files(folder, capsys, picture
     pictures = re.findall(r'<img [^>]*src="([^"]*)"', page)
     assert [picture[:22] for picture in pictures] == ["data:image/png;base64,"] * 4
     assert not re.search(r'(href|src)="(?!data:)', page)
+    assert "volume, µm³" in page and "e+0" not in re.sub(r"base64,[^\"]*", "", page)
 
 
 def test_masks_are_numbered_first(folder, labels):
@@ -156,6 +157,7 @@ def test_without_a_voxel_size_lengths_are_in_voxels_and_it_says_so(folder, capsy
     assert run("--labels", "plain.tif", "-o", "out", "--quiet") == 0
     assert "lengths in voxels, as the voxel size is not known (--voxel-size)" in capsys.readouterr().out
     assert "volume_voxels" in pd.read_csv("out/plain_objects.csv").columns
+    assert "<th>volume, voxels</th>" in (folder / "out/plain_report.html").read_text("utf-8")
     assert run("--labels", "plain.tif", "-o", "known", "--voxel-size", "0.5,0.25,0.25", "--quiet") == 0
     assert "volume_um3" in pd.read_csv("known/plain_objects.csv").columns
 

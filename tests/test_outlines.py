@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfcyclegan3d import config as configuration
 from tfcyclegan3d import presets
 from tfcyclegan3d.models.outputs import move_levels
 from tfcyclegan3d.models.resnet_generator import resnet_generator
@@ -32,23 +33,28 @@ def levels_of(probabilities, told, spacing=(1.0, 1.0, 1.0)):
 
 
 def test_small_objects_get_the_first_level_at_which_they_are_as_large_as_told():
-    level, before, after = levels_of(balls(10.0), {0: 11.5})[0]
-    # The radius grows by 4 voxels for each whole of probability: by 0.75 voxels at 0.5 - 0.75 / 4.
+    level, before, after = levels_of(balls(10.0), {0: 11.3})[0]
+    # The radius grows by 4 voxels for each whole of probability: by 0.65 voxels at 0.5 - 0.65 / 4.
     assert level == pytest.approx(0.3) == LEVELS[4]
     assert before == pytest.approx(10.0, abs=0.3)
-    assert 11.5 <= after == pytest.approx(10 + 8 * 0.2, abs=0.3)
+    assert 11.3 <= after == pytest.approx(10 + 8 * 0.2, abs=0.3)
 
 
-def test_what_is_told_too_large_gets_the_last_level():
-    assert levels_of(balls(10.0), {0: 16.0})[0][0] == LEVELS[-1]
+def test_what_no_level_reaches_gets_the_last_one():
+    assert levels_of(balls(10.0, width=0.3), {0: 11.3})[0][0] == LEVELS[-1]
+
+
+def test_outlines_stay_where_too_much_is_lacking_for_them_to_be_the_reason():
+    level, before, after = levels_of(balls(10.0), {0: 12.0})[0]
+    assert (level, before) == (0.5, after)
 
 
 def test_no_level_is_taken_at_which_much_of_the_mask_lies_away_from_every_object():
     haze = np.zeros((24, 48, 48, 1), np.float32)
     haze[:, ::3] = 0.22
-    assert levels_of(np.maximum(balls(10.0), haze), {0: 16.0})[0][0] == pytest.approx(0.25)
+    assert levels_of(np.maximum(balls(10.0, width=0.3), haze), {0: 11.3})[0][0] == pytest.approx(0.25)
     haze[:, ::3] = 0.48
-    assert levels_of(np.maximum(balls(10.0), haze), {0: 16.0}) == {}
+    assert levels_of(np.maximum(balls(10.0, width=0.3), haze), {0: 11.3}) == {}
 
 
 @pytest.mark.parametrize("told", [6.0, 9.5, 10.2])
@@ -60,8 +66,8 @@ def test_lengths_are_those_of_the_spacing_and_channels_are_looked_at_one_by_one(
     spacing = (2.0, 1.0, 1.0)
     flat = balls(10.0, spacing, [(8, y, x) for _, y, x in CENTRES], shape=(16, 48, 48))
     both = np.concatenate([flat, flat], axis=-1)
-    assert levels_of(both, {0: 9.0, 1: 11.5}, spacing)[1][0] == pytest.approx(0.3)
-    assert set(levels_of(both, {0: 9.0, 1: 11.5}, spacing)) == {1}
+    assert levels_of(both, {0: 9.0, 1: 11.3}, spacing)[1][0] == pytest.approx(0.3)
+    assert set(levels_of(both, {0: 9.0, 1: 11.3}, spacing)) == {1}
 
 
 def test_objects_that_a_face_cuts_do_not_count_nor_do_too_few():
@@ -105,19 +111,36 @@ def network_of_balls():
 @pytest.mark.parametrize(
     ("changes", "is_moved"),
     [
-        ({"synthesis.diameters": {"nuclei": 11.5}}, True),
+        ({"synthesis.diameters": {"nuclei": 11.3}}, True),
         ({"synthesis.diameters": {"nuclei": 9}}, False),
-        ({"synthesis.diameters": {"nuclei": 11.5}, "training.match_diameters": False}, False),
-        ({"synthesis.diameters": {"nuclei": 11.5}, "model.output_normalization": "instance"}, False),
+        ({"synthesis.diameters": {"nuclei": 11.3}, "training.match_diameters": False}, False),
+        ({"synthesis.diameters": {"nuclei": 11.3}, "model.output_normalization": "instance"}, False),
     ],
 )
 def test_outlines_are_moved_by_told_diameters_alone_and_where_that_is_asked_for(changes, is_moved):
     material = prepared(**{"preprocessing.downsampling": [1, 1, 1], "inference.statistics": "tile", **changes})
     network = network_of_balls()
-    notes = move_outlines(network, material, told_diameters(material))
+    levels, notes = move_outlines(network, material, told_diameters(material))
     assert bool(notes) == bool(np.any(network.layers[2].bias != 0)) == is_moved
     if is_moved:
-        assert "nuclei" in notes[0] and "11.5" in notes[0] and "0.3" in notes[0]
+        assert levels == (0.3,)
+        assert "nuclei" in notes[0] and "11.3" in notes[0] and "0.3" in notes[0]
+    else:
+        assert levels is None
+
+
+def test_of_what_is_too_unlike_there_is_a_note_and_nothing_is_moved():
+    material = prepared(
+        **{
+            "preprocessing.downsampling": [1, 1, 1],
+            "inference.statistics": "tile",
+            "synthesis.diameters": {"nuclei": 14},
+        }
+    )
+    network = network_of_balls()
+    levels, notes = move_outlines(network, material, told_diameters(material))
+    assert levels is None and not np.any(network.layers[2].bias != 0)
+    assert "told to be 14" in notes[0] and "check the diameter" in notes[0]
 
 
 def test_presets_of_the_paper_move_no_outlines():
@@ -133,7 +156,7 @@ def test_a_run_keeps_the_moved_network_and_says_so(tmp_path, monkeypatch):
         assert material.config.synthesis.diameters == {"nuclei": 8}
         network.layers[-3].bias.assign([0.25])
         moved.append(network.name)
-        return ["outlines were moved"]
+        return (0.25,), ["outlines were moved"]
 
     monkeypatch.setattr("tfcyclegan3d.training.cyclegan_trainer.move_outlines", move)
     config = TINY.replace({"training.epochs": 1, "training.steps_per_epoch": 1, "synthesis.diameters": {"nuclei": 8}})
@@ -143,3 +166,9 @@ def test_a_run_keeps_the_moved_network_and_says_so(tmp_path, monkeypatch):
     saved = keras.saving.load_model(tmp_path / "run" / "image_to_mask.keras")
     assert saved.layers[-3].bias.numpy().tolist() == [0.25]
     assert "outlines were moved" in (tmp_path / "run" / "manifest.json").read_text()
+    assert configuration.load(tmp_path / "run" / "config.json").inference.outline_levels == (0.25,)
+    # Going on, it begins with outlines as learned, whatever the configuration says.
+    images = [Volume(image[..., np.newaxis])]
+    going_on = configuration.load(tmp_path / "run" / "config.json").replace({"training.epochs": 2})
+    train(images, None, going_on, tmp_path / "run", resume=True, progress=False)
+    assert moved == ["image_to_mask"] * 2

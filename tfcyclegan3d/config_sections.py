@@ -378,6 +378,9 @@ class InferenceConfig:
         or along Z, too, which is eight.
     threshold : float
         Probability above which a voxel belongs to an object.
+    outline_levels : tuple of float, optional
+        Written by a training (``match_diameters``): what probability of each class became one half when its outlines
+        were moved, so that how sure the network is can still be told.
     """
 
     statistics: Literal["stack", "tile"] = "stack"
@@ -387,9 +390,17 @@ class InferenceConfig:
     merge: Literal["mean", "maximum"] = "mean"
     flips: Literal["none", "plane", "all"] = "none"
     threshold: float = 0.5
+    outline_levels: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        levels = self.outline_levels
+        require(
+            levels is None or all(0 < level <= 0.5 for level in levels),
+            "inference.outline_levels",
+            levels,
+            "leave it out: a training writes it",
+        )
         require(
             all(side >= 8 and side % 4 == 0 for side in self.tile_shape),
             "inference.tile_shape",

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfcyclegan3d.inference.predictor import SegmentationModel
 from tfcyclegan3d.inference.workspace import CENTRES, GRADES, MASK, PROBABILITY, Job, Workspace
-from tfcyclegan3d.objects.landscape import graded
+from tfcyclegan3d.objects.landscape import core_of, graded
 from tfcyclegan3d.sources import Source
 from tfcyclegan3d.tiling import Tile
 
@@ -64,6 +64,8 @@ def make_blocks(
     order = iter(numbers)
 
     n_classes = len(model.classes)
+    levels = model.config.inference.outline_levels or (0.5,) * n_classes
+    cores = [core_of(job.threshold, level) for level in levels]
 
     def write(place: Tile, made: np.ndarray) -> None:
         values = made[..., :n_classes]
@@ -71,7 +73,8 @@ def make_blocks(
         if job.probabilities:
             workspace.write(PROBABILITY, place, values)
         if job.objects is not None:
-            workspace.write(GRADES, place, graded(values, job.threshold))
+            grades = [graded(values[..., k], job.threshold, core) for k, core in enumerate(cores)]
+            workspace.write(GRADES, place, np.stack(grades, axis=-1))
         if job.centres:
             workspace.write(CENTRES, place, made[..., n_classes:])
         workspace.note(next(order))

@@ -113,10 +113,7 @@ class Workspace:
         with errors.writing(self.folder):
             (self.folder / "done").mkdir(parents=True)
             np.savez(self.folder / "settled.npz", bounds=settled.bounds, **flattened(settled.statistics or {}))
-        types = {MASK: np.uint8} | ({PROBABILITY: np.float32} if job.probabilities else {})
-        types |= {CENTRES: np.float32} if job.centres else {}
-        types |= {GRADES: np.uint8} if job.objects is not None else {}
-        for kind, dtype in types.items():
+        for kind, dtype in _kinds(job).items():
             create_zarr(
                 self.folder / f"{kind}.zarr",
                 (*grid.shape, grid.n_channels),
@@ -136,9 +133,11 @@ class Workspace:
     def is_of(self, job: Job) -> bool:
         """Tell whether the folder is a whole one that was begun for just this job."""
         try:
-            return json.loads((self.folder / "job.json").read_text())["job"] == _plain(job)
+            alike = json.loads((self.folder / "job.json").read_text())["job"] == _plain(job)
         except (OSError, ValueError, KeyError):
             return False
+        done = (self.folder / SHARES).is_file()
+        return alike and (done or all((self.folder / f"{kind}.zarr").is_dir() for kind in _kinds(job)))
 
     def settled(self, model: SegmentationModel, shape: tuple[int, int, int]) -> Settled:
         """Return what was settled of a stack of ``shape``; the same tiles give the same blocks."""
@@ -215,6 +214,14 @@ def chunk_shape(plan: BlockPlan, factors: Iterable[int], shape: Iterable[int], n
     # One block along Z may end within a chunk, as nobody else writes to it.
     depth = z if z <= most else min(most, z) if z == shape[0] else max(d for d in range(1, most + 1) if z % d == 0)
     return depth, y, x
+
+
+def _kinds(job: Job) -> dict[str, type]:
+    """Return the arrays that a job's workspace holds, and of what."""
+    kinds: dict[str, type] = {MASK: np.uint8}
+    kinds |= {PROBABILITY: np.float32} if job.probabilities else {}
+    kinds |= {CENTRES: np.float32} if job.centres else {}
+    return kinds | ({GRADES: np.uint8} if job.objects is not None else {})
 
 
 def _plain(job: Job) -> dict[str, Any]:

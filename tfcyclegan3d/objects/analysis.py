@@ -152,8 +152,8 @@ def save(
         figures = _polarity_figures(analysis, name, *sources)
         _save_polarity(analysis, folder, name, figures)
         written += ["polarity.json", *(f"{kind}.png" for kind in figures)]
+    page = report(analysis, name, *sources, figures)
     with errors.writing(folder / f"{name}_report.html"):
-        page = report(analysis, name, *sources, figures)
         (folder / f"{name}_report.html").write_text(page, encoding="utf-8")
     written.append("report.html")
     return [f"{name}_{ending}" for ending in written]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ from tfcyclegan3d.sources import Source
 
 # Okabe and Ito's colours, which the colour-blind tell apart (jfly.uni-koeln.de/color).
 BLUE, VERMILION = "#0072B2", "#D55E00"
-MANY = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", BLUE, VERMILION, "#CC79A7")
+MANY = (BLUE, VERMILION, "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442")
 N_SECTORS = 24
 # Of the picture's width: arrows shorter than this on the whole are lengthened, all alike.
 SHORTEST = 0.015
@@ -207,7 +208,7 @@ def histograms(values: dict[str, np.ndarray], label: str) -> Figure | None:
     edges = np.histogram_bin_edges(np.concatenate(list(known.values())), N_BINS)
     figure = Figure(figsize=(4.8, 2.9), layout="constrained")
     axis = figure.subplots()
-    for colour, (name, some) in zip((BLUE, VERMILION, *MANY), known.items(), strict=False):
+    for colour, (name, some) in zip(itertools.cycle(MANY), known.items(), strict=False):
         axis.hist(some, edges, label=name, color=colour, histtype="stepfilled", alpha=0.6)
     axis.set(xlabel=label, ylabel="objects", ylim=(0, None))
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))

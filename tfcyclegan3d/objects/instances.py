@@ -31,6 +31,7 @@ def label_objects(
     centres: np.ndarray | None = None,
     minimum_share: float = MINIMUM_SHARE,
     valley: float = VALLEY,
+    core: float | None = None,
 ) -> np.ndarray:
     """Give numbers to the objects of one class.
 
@@ -58,6 +59,9 @@ def label_objects(
     valley : float
         In [0, 1): two hills are two objects where the pass between them lies lower than the lower hilltop by more than
         this share of its height.
+    core : float, optional
+        Probability above which a voxel is in the core of an object; nine tenths of the way from the threshold to 1 if
+        not given.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def label_objects(
     ``objects.blockwise`` does the same to a stack of any size.
     """
     check(diameter, spacing, minimum_share, valley)
-    grades = graded(_stack(probability), threshold)
+    grades = graded(_stack(probability), threshold, core)
     foreground = grades > 0
     if centres is not None and np.shape(centres) != foreground.shape:
         raise errors.ShapeMismatchError("centres", np.shape(centres), "the mask", foreground.shape)

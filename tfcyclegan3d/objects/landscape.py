@@ -28,11 +28,31 @@ SHARE_OF_DISTANCE = 0.1
 TRUNCATE = 3.0
 
 
-def graded(probability: np.ndarray, threshold: float) -> np.ndarray:
-    """Return 1 (uint8) where a probability, or a mask's value, is above a threshold, 2 in the core of that, else 0."""
+def graded(probability: np.ndarray, threshold: float, core: float | None = None) -> np.ndarray:
+    """Return 1 (uint8) where a probability, or a mask's value, is above a threshold, 2 in the core of that, else 0.
+
+    The core is what lies above ``core``, too; ``core_of`` the threshold if not given.
+    """
     grades = (probability > threshold).astype(np.uint8)
-    grades += probability > max(threshold, threshold + CORE * (1 - threshold))
+    grades += probability > max(threshold, core_of(threshold) if core is None else core)
     return grades
+
+
+def core_of(threshold: float, level: float = 0.5) -> float:
+    """Return the probability beyond which a voxel is in the core of an object.
+
+    Parameters
+    ----------
+    threshold : float
+        Of the foreground.
+    level : float
+        What a network gave where it gives one half by now: its outlines were moved, how sure it is was not.
+    """
+    core = threshold + CORE * (1 - threshold)
+    if level == 0.5 or not 0 < core < 1:
+        return core
+    odds = core / (1 - core) * (1 - level) / level
+    return odds / (1 + odds)
 
 
 def landscape(

@@ -22,7 +22,7 @@ MEASURES = {
     "diameter": "diameter",
     "volume": "volume",
     "sphericity": "sphericity",
-    "elongation": "longest by thinnest axis",
+    "elongation": "longest / thinnest axis",
 }
 
 
@@ -49,7 +49,7 @@ def _sizes(analysis: Analysis) -> str:
     """Tell how many objects there are and how large, class by class."""
     objects, unit = with_elongation(analysis), analysis.unit
     sign = "µm" if unit == "um" else "voxels"
-    named = {"diameter": f"diameter, {sign}", "volume": f"volume, {sign}³"}
+    named = {"diameter": f"diameter, {sign}", "volume": "volume, µm³" if unit == "um" else "volume, voxels"}
     heads = ["class", "objects", "cut by the border", *(named.get(key, text) for key, text in MEASURES.items())]
     rows = []
     for class_name in analysis.classes:
@@ -64,13 +64,14 @@ def _sizes(analysis: Analysis) -> str:
         },
         f"diameter, {sign}",
     )
-    drawn = (
-        f'<div class="panels"><figure>{pages.embedded(figure, "diameters by class")}</figure></div>' if figure else ""
-    )
+    drawn = ""
+    if figure is not None:
+        picture = pages.embedded(figure, "diameters by class")
+        drawn = f'<p>Of those that it does not cut:</p><div class="panels"><figure>{picture}</figure></div>'
     return pages.section(
         "How many, how large",
         "<p>Medians, and between which values half of the objects lie. The diameter is that of the ball of the same "
-        "volume. Objects that the border cuts are measured as far as they are seen; the histogram leaves them out.</p>"
+        "volume. Objects that the border cuts are measured as far as they are seen.</p>"
         + pages.columns(heads, rows)
         + drawn,
     )
@@ -97,7 +98,8 @@ def _spread(values: pd.Series) -> str:
     if not len(known):
         return "–"
     low, middle, high = np.percentile(known, (25, 50, 75))
-    return f"{middle:.3g} ({low:.3g} to {high:.3g})"
+    low, middle, high = (f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in (low, middle, high))
+    return f"{middle} ({low} to {high})"
 
 
 def _places(analysis: Analysis, labels: Source, image: Source | None) -> str:

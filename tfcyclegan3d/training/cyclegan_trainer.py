@@ -13,6 +13,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from tfcyclegan3d import patches, preprocessing, tiling
+from tfcyclegan3d.config import Config
 from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.synthesis.microscope import ANY
@@ -221,14 +222,14 @@ class CycleGANTrainer:
         found = {f"monitors/{one.monitor}": one.value for one in readings if not math.isnan(one.value)}
         return decision, found | {f"scores/{which}": score for which, score in scores.items()}
 
-    def finished(self, networks: Generators) -> bool:
+    def finished(self, networks: Generators) -> Config:
         """Move outlines outwards where the objects found are smaller than told, and note it."""
-        moved = move_outlines(networks[0], self._prepared, self._told)
-        for note in moved:
+        levels, notes = move_outlines(networks[0], self._prepared, self._told)
+        for note in notes:
             logger.info(note)
             if note not in self.notes:
                 self.notes.append(note)
-        return bool(moved)
+        return self.config.replace({"inference.outline_levels": levels})
 
     def checks(self, networks: Generators) -> tuple[bool, list[str]]:
         """Read the monitors on given generators; return whether they are not to be trusted, and what is wrong."""

@@ -27,6 +27,8 @@ from tfcyclegan3d.training.preparation import Prepared
 LEVELS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05)
 # Share of what is told that objects may lack: nobody tells a typical diameter more exactly than that.
 TOLERANCE = 0.05
+# Share beyond which outlines are not what is lacking: what was told is wrong, or what was found.
+IMPLAUSIBLE = 0.15
 # Objects that are not cut, below which their median says little.
 LEAST_OBJECTS = 3
 # Coarse voxels of a stack that are looked at, and stacks.
@@ -39,7 +41,9 @@ MOST_AWAY = 0.1
 Forward = Callable[[np.ndarray], np.ndarray]
 
 
-def move_outlines(network: keras.Model, prepared: Prepared, told: Mapping[int, float]) -> list[str]:
+def move_outlines(
+    network: keras.Model, prepared: Prepared, told: Mapping[int, float]
+) -> tuple[tuple[float, ...] | None, list[str]]:
     """Move the outlines of an ``image_to_mask`` outwards where the training's stacks show objects smaller than told.
 
     Parameters
@@ -53,22 +57,28 @@ def move_outlines(network: keras.Model, prepared: Prepared, told: Mapping[int, f
 
     Returns
     -------
-    list of str
-        What was done, for the user to read.
+    (tuple of float or None, list of str)
+        What probability became one half, class by class, None where nothing was moved; and what was done, for the user
+        to read.
     """
     if not told:
-        return []
+        return None, []
     config, size = prepared.config, prepared.voxel_size
     factors = config.preprocessing.downsampling
     spacing = [side / size[2] * factor for side, factor in zip(size, factors, strict=True)]
     forward = _forward(network, config)
     found = outline_levels(prepared.images, forward, told, spacing, multiple_of(network))
-    move_levels(network, {k: level for k, (level, _, _) in found.items()})
-    return [
-        f"{config.classes[k]}: told to be {told[k]:.3g} voxels across, found {before:.3g}: outlines are moved to where "
-        f"the probability was {level:g}, {after:.3g} voxels across"
-        for k, (level, before, after) in found.items()
-    ]
+    moved = {k: level for k, (level, _, _) in found.items() if level != LEVELS[0]}
+    notes = []
+    for k, (level, before, after) in found.items():
+        what = f"outlines are moved to where the probability was {level:g}, {after:.3g} voxels across"
+        if k not in moved:
+            what = "too unlike for outlines to be moved; check the diameter, and whether objects are found whole"
+        notes.append(f"{config.classes[k]}: told to be {told[k]:.3g} voxels across, found {before:.3g}: {what}")
+    if not moved:
+        return None, notes
+    move_levels(network, moved)
+    return tuple(moved.get(k, LEVELS[0]) for k in range(len(config.classes))), notes
 
 
 def told_diameters(prepared: Prepared) -> dict[int, float]:
@@ -140,8 +150,9 @@ def outline_levels(
     dict of int to (level, before, after)
         For the channels whose objects lack more than ``TOLERANCE`` of what is told: the highest of ``LEVELS`` at which
         the median diameter reaches the one told, or the lowest at which no more than ``MOST_AWAY`` of the mask lies
-        away from every object, and that median at one half and at the level. Objects that are larger are left as they
-        are: what is told is a diameter in the plane, and many are longer along Z.
+        away from every object, and that median at one half and at the level. Where they lack more than
+        ``IMPLAUSIBLE``, the level is one half. Objects that are larger are left as they are: what is told is a
+        diameter in the plane, and many are longer along Z.
     """
     found: dict[int, list[np.ndarray]] = {k: [] for k in diameters}
     n_voxels = {k: np.zeros((2, len(LEVELS))) for k in diameters}
@@ -160,6 +171,9 @@ def outline_levels(
             continue
         medians = np.median(each, axis=0)
         if medians[0] >= (1 - TOLERANCE) * told:
+            continue
+        if medians[0] < (1 - IMPLAUSIBLE) * told:
+            levels[k] = (LEVELS[0], float(medians[0]), float(medians[0]))
             continue
         of_objects, away = n_voxels[k]
         near = away <= MOST_AWAY * (of_objects + away)
@@ -190,7 +204,8 @@ def _diameters(probability: np.ndarray, told: float, spacing: Sequence[float]) -
     numbers = label_objects(probability, threshold=LEVELS[0], diameter=told, spacing=spacing)
     n_objects = int(numbers.max())
     if n_objects == 0:
-        return np.empty((0, len(LEVELS))), np.zeros((2, len(LEVELS)))
+        n_away = [np.count_nonzero(probability > level) for level in LEVELS]
+        return np.empty((0, len(LEVELS))), np.array([[0] * len(LEVELS), n_away])
     away, nearest = ndimage.distance_transform_edt(numbers == 0, spacing, return_indices=True)
     owners = numbers[tuple(nearest)]
     owners[away > REACH * told] = 0

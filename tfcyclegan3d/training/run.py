@@ -94,7 +94,8 @@ class Run:
 
     def __repr__(self) -> str:
         """Say which run it is and how it ended; the fields hold the rest."""
-        return f"<Run {self.path.name}: {self.verdict}, {len(self.warnings)} warnings>"
+        warned = f"{len(self.warnings)} warning{'' if len(self.warnings) == 1 else 's'}"
+        return f"<Run {self.path}: {self.verdict}, {warned}>"
 
     def _repr_html_(self) -> str | None:
         """Show verdict, warnings, losses and the last preview in a notebook."""
@@ -209,7 +210,8 @@ def train_on(
     begun = time.monotonic()
     kernels.warn_if_late()
     begun_with = _recorded_config(output) if resume else None
-    config = config or begun_with
+    # A training begins, and goes on, with outlines as learned.
+    config = (config or begun_with).replace({"inference.outline_levels": None})
     # Before TensorFlow computes anything, and before anything that may fail here and leave other workers waiting.
     distribution = choose(config.training)
     if distribution.is_chief:
@@ -260,7 +262,7 @@ def train_on(
 
 def _recorded_config(output: Path) -> Config:
     RunFolder.check(output, overwrite=False, resume=True)
-    return configuration.load(output / "config.json")
+    return configuration.load(output / "config.json").replace({"inference.outline_levels": None})
 
 
 def _check_method(config: Config, masks: Sequence[Stack] | None, truth: Sequence[Stack] | None) -> None:
@@ -336,8 +338,10 @@ def _cut_short(verdict: str, clock: Clock, config: Config) -> list[str]:
 def _conclude(trainer: Trainer, run: RunFolder, course: Course, verdict: str) -> tuple[bool, list[str]]:
     """Finish and check the networks kept; return whether they are not to be trusted, and what is wrong."""
     networks = chosen_networks(trainer, run, course)
-    if verdict == FINISHED and trainer.finished(networks):
+    if verdict == FINISHED:
+        settled = trainer.finished(networks)
         run.save_networks(*networks)
+        run.save_config(settled)
     severe, failing = trainer.checks(networks)
     returns = [f"went back from epoch {one.from_epoch} to {one.to_epoch}: {one.why}" for one in course.watch.returns]
     return severe, [*returns, *(f"stopped: {reason}" for reason in course.stopped_by), *failing]

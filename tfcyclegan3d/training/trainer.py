@@ -49,8 +49,11 @@ class Trainer(Protocol):
         """
         ...
 
-    def finished(self, networks: Generators) -> bool:
-        """Do to networks about to be kept what is done once a training has come to its end; return whether any was."""
+    def finished(self, networks: Generators) -> Config:
+        """Do to networks about to be kept what is done once a training has come to its end.
+
+        Return the configuration that a prediction by them goes by.
+        """
         ...
 
     def checks(self, networks: Generators) -> tuple[bool, list[str]]:
