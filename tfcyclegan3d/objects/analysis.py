@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.objects.figures import described, projection, rose_diagrams, vectors_over
@@ -16,10 +16,10 @@ from tfcyclegan3d.objects.measurements import Stack, class_names, measure_object
 from tfcyclegan3d.objects.pairing import FROM, TO, Polarity, pair_objects, polarity
 from tfcyclegan3d.objects.report import channels_of, report
 from tfcyclegan3d.objects.tables import points_for_napari, save_table, vectors_for_napari
-from tfcyclegan3d.sources import Source
 
 ENDINGS = ("objects.csv", "objects.parquet", "pairs.csv", "pairs.parquet", "points.csv")
 ENDINGS += ("vectors.csv", "polarity.json", "rose.png", "vectors.png", "report.html")
+PICTURES = ("rose", "vectors")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,30 +146,20 @@ def save(
     for ending, table in tables.items():
         save_table(table, folder / f"{name}_{ending}")
     written = list(tables)
-    sources = opened(labels), None if image is None else opened(image)
-    figures = {}
+    source = opened(labels)
+    seen = projection(opened(image)) if image is not None else None
     if analysis.pairs is not None:
-        figures = _polarity_figures(analysis, name, *sources)
-        _save_polarity(analysis, folder, name, figures)
-        written += ["polarity.json", *(f"{kind}.png" for kind in figures)]
-    page = report(analysis, name, *sources, figures)
+        _save_polarity(analysis, folder, name, *(seen or projection(source, objects=True)))
+        written += ["polarity.json", *(f"{kind}.png" for kind in PICTURES)]
+    pictures = {kind: (folder / f"{name}_{kind}.png").read_bytes() for kind in PICTURES if f"{kind}.png" in written}
+    page = report(analysis, name, source, None if seen is None else seen[0], pictures)
     with errors.writing(folder / f"{name}_report.html"):
         (folder / f"{name}_report.html").write_text(page, encoding="utf-8")
     written.append("report.html")
     return [f"{name}_{ending}" for ending in written]
 
 
-def _polarity_figures(analysis: Analysis, name: str, labels: Source, image: Source | None) -> dict[str, Figure]:
-    pairs = analysis.pairs
-    shown, step = projection(labels if image is None else image, objects=image is None)
-    size = analysis.objects.attrs["voxel_size"] if analysis.unit == "um" else None
-    return {
-        "rose": rose_diagrams({name: pairs}),
-        "vectors": vectors_over(shown, channels_of(analysis, shown), pairs, step, size, f"{name}: "),
-    }
-
-
-def _save_polarity(analysis: Analysis, folder: Path, name: str, figures: Mapping[str, Figure]) -> None:
+def _save_polarity(analysis: Analysis, folder: Path, name: str, shown: np.ndarray, step: int) -> None:
     pairs = analysis.pairs
     kept = ("unit", "max_distance", "first", "second", "n_unpaired")
     summary = {"n_pairs": len(pairs)} | {key: pairs.attrs[key] for key in kept} | analysis.polarity.to_dict()
@@ -177,6 +167,8 @@ def _save_polarity(analysis: Analysis, folder: Path, name: str, figures: Mapping
     plain = {key: None if value != value else value for key, value in summary.items()}
     with errors.writing(folder / f"{name}_polarity.json"):
         (folder / f"{name}_polarity.json").write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
-    for kind, figure in figures.items():
+    size = analysis.objects.attrs["voxel_size"] if analysis.unit == "um" else None
+    vectors = vectors_over(shown, channels_of(analysis, shown), pairs, step, size, f"{name}: ")
+    for kind, figure in zip(PICTURES, (rose_diagrams({name: pairs}), vectors), strict=True):
         with errors.writing(folder / f"{name}_{kind}.png"):
             figure.savefig(folder / f"{name}_{kind}.png", dpi=110)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from tfcyclegan3d import pages
-from tfcyclegan3d.objects.figures import histograms, numbers_beside, projection, seen_from_above
+from tfcyclegan3d.objects.figures import histograms, numbers_beside, seen_from_above
 from tfcyclegan3d.sources import Source
 
 if TYPE_CHECKING:
@@ -26,7 +25,9 @@ MEASURES = {
 }
 
 
-def report(analysis: Analysis, name: str, labels: Source, image: Source | None, figures: Mapping[str, Figure]) -> str:
+def report(
+    analysis: Analysis, name: str, labels: Source, image: np.ndarray | None, pictures: Mapping[str, bytes]
+) -> str:
     """Return the page, as HTML that needs no other file.
 
     Parameters
@@ -35,13 +36,15 @@ def report(analysis: Analysis, name: str, labels: Source, image: Source | None, 
         Of the stack.
     name : str
         Of the stack.
-    labels, image : Source
-        Instance numbers, and what they were found in, if that was given; both are read part by part.
-    figures : mapping of str to Figure
-        ``"rose"`` and ``"vectors"``, where there are pairs.
+    labels : Source
+        Instance numbers, read part by part.
+    image : ndarray, YXC, optional
+        What they were found in, as `figures.projection` gives it.
+    pictures : mapping of str to bytes
+        ``"rose"`` and ``"vectors"``, as PNG, where there are pairs.
     """
     said = "".join(f"<li>{html.escape(line.strip())}</li>" for line in analysis.lines(name))
-    body = f"<ul>{said}</ul>" + _sizes(analysis) + _places(analysis, labels, image) + _directions(figures)
+    body = f"<ul>{said}</ul>" + _sizes(analysis) + _places(analysis, labels, image) + _directions(pictures)
     return pages.page(f"{name}: objects", f"Objects of {name}", body)
 
 
@@ -102,11 +105,10 @@ def _spread(values: pd.Series) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _places(analysis: Analysis, labels: Source, image: Source | None) -> str:
+def _places(analysis: Analysis, labels: Source, under: np.ndarray | None) -> str:
     """Show which voxels are which object."""
     size = analysis.objects.attrs["voxel_size"] if analysis.unit == "um" else None
     numbers, step = seen_from_above(labels)
-    under = projection(image)[0] if image is not None else None
     figure = numbers_beside(numbers, analysis.classes, step, size, under, channels_of(analysis, under))
     return pages.section(
         "Which object is which",
@@ -123,14 +125,16 @@ def channels_of(analysis: Analysis, image: np.ndarray | None) -> Sequence[str]:
     return analysis.classes if n_channels == len(analysis.classes) else [f"channel_{k}" for k in range(n_channels)]
 
 
-def _directions(figures: Mapping[str, Figure]) -> str:
+def _directions(pictures: Mapping[str, bytes]) -> str:
     """Show the pairs."""
-    if not figures:
+    if not pictures:
         return ""
-    rose = f'<div class="panels"><figure>{pages.embedded(figures["rose"], "rose diagram of directions")}</figure></div>'
+    rose = pages.embedded_png(pictures["rose"], "rose diagram of directions")
     return pages.section(
         "Pairs and polarity",
         "<p>In which direction in the plane the second of a pair lies from the first: the area of a sector counts the "
         "pairs, the arrow is their mean. Rayleigh's test asks how often directions without any preference agree as "
-        "much.</p>" + rose + pages.wide(pages.embedded(figures["vectors"], "vectors of the pairs over the stack")),
+        "much.</p>"
+        + f'<div class="panels"><figure>{rose}</figure></div>'
+        + pages.wide(pages.embedded_png(pictures["vectors"], "vectors of the pairs over the stack")),
     )
