@@ -58,7 +58,7 @@ def number_objects(
     ----------
     job : Job
         All of whose blocks are made; its ``objects`` holds diameters that were given. Where it has ``centres``, these
-        tell the objects apart, else the distance to the background does.
+        tell the objects apart, else the depth in the foreground and its core does.
     workspace : Workspace
         Its own.
     config : Config
