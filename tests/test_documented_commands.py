@@ -191,7 +191,8 @@ STAND_INS = {"predict": thresholded, "export": copied, "crossval": checked}
 
 def add_networks(run_folder):
     config = configuration.load(run_folder / "config.json")
-    made = networks.generator_of(config.model, len(config.classes), "float32", 0, "image_to_mask")
+    n_classes = len(config.classes)
+    made = networks.generator_of(config.model, n_classes, "float32", 0, "image_to_mask", config.n_mask_channels)
     made.save(run_folder / "image_to_mask.keras")
 
 
