@@ -449,7 +449,7 @@ def test_the_choice_of_the_epoch_is_drawn_by_its_agreement_with_the_epoch_kept_m
 def test_a_run_whose_folder_is_gone_still_has_a_representation(tmp_path):
     run = Run(tmp_path / "gone", TWO_EPOCHS, "finished", ())
     assert run._repr_html_() is None
-    assert repr(run) == "<Run gone: finished, 0 warnings>"
+    assert repr(run) == f"<Run {tmp_path / 'gone'}: finished, 0 warnings>"
 
 
 def test_the_saved_networks_are_those_of_the_epoch_chosen(whole):

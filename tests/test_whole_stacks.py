@@ -473,14 +473,14 @@ def test_the_python_interface_does_the_same(here, volume, model):
 # ---- objects
 
 
-@pytest.mark.parametrize("suffix", ["tif", "zarr"])
-def test_objects_are_those_of_the_probabilities_in_memory(here, suffix, capsys):
+@pytest.mark.parametrize(("suffix", "threshold"), [("tif", 0.5), ("zarr", 0.55)])
+def test_objects_are_those_of_the_probabilities_in_memory(here, suffix, threshold, capsys):
     wanted = ("--objects", "--object-diameter", "golgi=6,nuclei=2um", "--format", suffix, "--tile", "20,52,52")
-    wanted += ("--valley", "0.4", "--probabilities")
+    wanted += ("--valley", "0.4", "--probabilities", "--threshold", str(threshold))
     assert predict("--images", "cells.tif", "-o", "masks", "--quiet", *wanted) == 0
     probability, objects = (read_volume(f"masks/cells_{kind}.{suffix}") for kind in ("probability", "objects"))
     for k, diameter in enumerate((6, 10)):
-        options = {"diameter": diameter, "spacing": (2.5, 1, 1)}
+        options = {"diameter": diameter, "spacing": (2.5, 1, 1), "threshold": threshold}
         expected = tc.label_objects(probability.array[..., k], valley=0.4, **options)
         assert expected.max() < tc.label_objects(probability.array[..., k], **options).max()
         np.testing.assert_array_equal(objects.array[..., k], expected)
