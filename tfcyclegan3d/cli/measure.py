@@ -90,7 +90,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", choices=("csv", "parquet"), default="csv", help="of the tables of objects and pairs (csv)"
     )
     add_missing_chunks(parser)
-    add_output(parser, "folder to write NAME_objects, NAME_pairs, NAME_report.html, pictures and napari's files to, for every stack")
+    add_output(
+        parser,
+        "folder to write NAME_objects, NAME_pairs, NAME_report.html, pictures and napari's files to, for every stack",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
