@@ -16,14 +16,6 @@ from tfcyclegan3d.sources import Source
 if TYPE_CHECKING:
     from tfcyclegan3d.objects.analysis import Analysis
 
-# What is told of each class, by the column's name without its unit.
-MEASURES = {
-    "diameter": "diameter",
-    "volume": "volume",
-    "sphericity": "sphericity",
-    "elongation": "longest / thinnest axis",
-}
-
 
 def report(
     analysis: Analysis, name: str, labels: Source, image: np.ndarray | None, pictures: Mapping[str, bytes]
@@ -50,22 +42,16 @@ def report(
 
 def _sizes(analysis: Analysis) -> str:
     """Tell how many objects there are and how large, class by class."""
-    objects, unit = with_elongation(analysis), analysis.unit
-    sign = "µm" if unit == "um" else "voxels"
-    named = {"diameter": f"diameter, {sign}", "volume": "volume, µm³" if unit == "um" else "volume, voxels"}
-    heads = ["class", "objects", "cut by the border", *(named.get(key, text) for key, text in MEASURES.items())]
+    objects, measures = analysis.objects, _measures(analysis)
     rows = []
     for class_name in analysis.classes:
-        of_class = objects[objects["class"] == class_name]
-        spreads = [_spread(of_class[column_of(key, unit)]) for key in MEASURES]
-        rows.append([class_name, len(of_class), int(of_class["touches_border"].sum()), *spreads])
-    whole = objects[~objects["touches_border"].astype(bool)]
+        is_of_class = objects["class"] == class_name
+        spreads = [_spread(values[is_of_class]) for values in measures.values()]
+        rows.append([class_name, is_of_class.sum(), objects["touches_border"][is_of_class].sum(), *spreads])
+    label, diameters = next(iter(measures.items()))
+    is_whole = ~objects["touches_border"].astype(bool)
     figure = histograms(
-        {
-            class_name: whole.loc[whole["class"] == class_name, column_of("diameter", unit)].to_numpy(float)
-            for class_name in analysis.classes
-        },
-        f"diameter, {sign}",
+        {name: diameters[is_whole & (objects["class"] == name)].to_numpy(float) for name in analysis.classes}, label
     )
     drawn = ""
     if figure is not None:
@@ -75,24 +61,22 @@ def _sizes(analysis: Analysis) -> str:
         "How many, how large",
         "<p>Medians, and between which values half of the objects lie. The diameter is that of the ball of the same "
         "volume. Objects that the border cuts are measured as far as they are seen.</p>"
-        + pages.columns(heads, rows)
+        + pages.columns(["class", "objects", "cut by the border", *measures], rows)
         + drawn,
     )
 
 
-def with_elongation(analysis: Analysis) -> pd.DataFrame:
-    """Return the table of objects, with how much longer than thick each is."""
+def _measures(analysis: Analysis) -> dict[str, pd.Series]:
+    """Return what is told of each object, the diameter first, by what to call it."""
     objects, unit = analysis.objects, analysis.unit
-    thin = objects[f"minor_axis_{unit}"].to_numpy(float)
-    long = objects[f"major_axis_{unit}"].to_numpy(float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return objects.assign(elongation=np.where(thin > 0, long / thin, np.nan))
-
-
-def column_of(measure: str, unit: str) -> str:
-    """Return the column of a measure in the table of objects."""
-    suffix = {"diameter": f"_{unit}", "volume": f"_{unit}3" if unit == "um" else f"_{unit}"}
-    return measure + suffix.get(measure, "")
+    length, volume, cubed = ("µm", "µm³", "um3") if unit == "um" else ("voxels", "voxels", "voxels")
+    thin = objects[f"minor_axis_{unit}"].astype(float)
+    return {
+        f"diameter, {length}": objects[f"diameter_{unit}"],
+        f"volume, {volume}": objects[f"volume_{cubed}"],
+        "sphericity": objects["sphericity"],
+        "longest / thinnest axis": objects[f"major_axis_{unit}"].astype(float) / thin.where(thin > 0),
+    }
 
 
 def _spread(values: pd.Series) -> str:

@@ -177,7 +177,7 @@ def outline_levels(
             continue
         of_objects, away = n_voxels[k]
         near = away <= MOST_AWAY * (of_objects + away)
-        last = max(int(np.argmin(near)) - 1, 0) if not near.all() else len(LEVELS) - 1
+        last = max(int(np.logical_and.accumulate(near).sum()) - 1, 0)
         large = medians[: last + 1] >= told
         chosen = int(np.argmax(large)) if large.any() else last
         if chosen > 0:
