@@ -156,6 +156,15 @@ def test_a_comparison_of_other_settings_is_not_resumed(compared, stacks):
         compare(stacks, compared.path, changes=SMALL | {"training.epochs": 3}, resume=True)
 
 
+def test_a_comparison_is_resumed_that_began_when_a_setting_did_not_exist_yet(stacks, tmp_path):
+    compare(stacks, tmp_path / "out", ("otsu",))
+    place = tmp_path / "out" / "crossval.json"
+    plan = json.loads(place.read_text())
+    del plan["config"]["inference"]["outline_levels"]
+    place.write_text(json.dumps(plan))
+    assert len(compare(stacks, tmp_path / "out", ("otsu", "smoothed-otsu"), resume=True).cells) == 6
+
+
 def test_a_comparison_is_not_replaced_unasked(compared, stacks):
     with pytest.raises(errors.OutputExistsError):
         compare(stacks, compared.path)

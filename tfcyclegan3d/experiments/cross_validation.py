@@ -310,6 +310,7 @@ def _begin(output: Path, plan: dict[str, object], *, overwrite: bool, resume: bo
             raise errors.ModelError(
                 output, "holds no cross-validation to resume", "start it without --resume"
             ) from error
+        before |= {"config": _with_defaults(before.get("config"))}
         differing = [key for key in ("stacks", "folds", "config", "changes") if before.get(key) != plan[key]]
         if differing:
             raise errors.ModelError(
@@ -325,6 +326,14 @@ def _begin(output: Path, plan: dict[str, object], *, overwrite: bool, resume: bo
         output.mkdir(parents=True, exist_ok=True)
     with whole(place) as unfinished:
         unfinished.write_text(json.dumps(plan, indent=1) + "\n")
+
+
+def _with_defaults(config: object) -> object:
+    """Return a configuration of a plan with the settings that there were not yet when it was written."""
+    try:
+        return configuration.from_dict(config).to_dict()
+    except (errors.UserError, TypeError, AttributeError):
+        return config
 
 
 def _forget(output: Path) -> None:
