@@ -51,6 +51,7 @@ CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     ),
     "fast, patches anywhere": ("fast", {"training.object_share": 0.0}),
     "fast, outlines as learned": ("fast", {"training.match_diameters": False}),
+    "fast, fading to the end of the start": ("fast", {"losses.foreground_fade": 1.0}),
     "fast, fading less": ("fast", {"losses.foreground_power": 0.6}),
     "fast, all of it as a start": ("fast", START_ALONE),
     "fast, no flips": ("fast", {"inference.flips": "none"}),

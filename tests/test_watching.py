@@ -345,6 +345,25 @@ def test_an_unsound_epoch_is_chosen_only_where_there_is_no_sound_one():
     assert selection.best.epoch == 2
 
 
+def test_epochs_that_draw_too_large_by_intention_are_forgotten_once_a_sound_one_does_not():
+    truth = blobs(4)
+    large = np.where(ndimage.binary_dilation(truth > 0, iterations=2), 1.0, -1.0)
+    selection = Selection(truth.shape, keep=3)
+    for epoch in (1, 2, 3):
+        selection.consider(epoch, {"raw": large}, sound=True, settled=False)
+    selection.consider(4, {"raw": -truth}, sound=False, settled=True)
+    assert selection.best.epoch in (1, 2, 3)
+    for epoch in (5, 6):
+        restored = Selection(truth.shape, keep=3)
+        for variable, stored in zip(restored.variables, selection.variables, strict=True):
+            variable.assign(stored.numpy())
+        restored.restore(json.loads(json.dumps(selection.record())))
+        selection = restored
+        scores = selection.consider(epoch, {"raw": wrong_by(truth, 0.01, epoch)}, sound=True, settled=True)
+        assert scores["raw"] > 0.97
+        assert selection.epochs == set(range(5, epoch + 1))
+
+
 def test_a_score_is_the_agreement_with_the_weighted_mean_of_all_candidates():
     masks = {epoch: wrong_by(blobs(4), 0.1, epoch) for epoch in (1, 2, 3)}
     selection = Selection(masks[1].shape, keep=2)

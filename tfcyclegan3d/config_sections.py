@@ -162,8 +162,11 @@ class LossConfig:
         How much more a voxel of an object weighs than one of background where a mask is the target, class by class; 1
         is plain L1. Without a value it follows from how rare each class is in the masks.
     foreground_power : float
-        The power of themselves that these weights have faded to at the end of the start, in [0, 1]: 1 keeps them as
-        they are, 0 ends with plain losses.
+        The power of themselves that these weights fade to during the start, in [0, 1]: 1 keeps them as they are, 0 ends
+        with plain losses.
+    foreground_fade : float
+        Share of the start after which they have faded, in (0, 1]. Epochs before that draw objects too large by
+        intention, and are no candidates any more once there is a later one.
     supervised, supervised_end : float
         Weight of the term on rendered synthetic masks, at the beginning and at the end of the adversarial part.
     cycle_noise : float
@@ -180,6 +183,7 @@ class LossConfig:
     class_weights: tuple[float, ...] | None = None
     foreground_weights: tuple[float, ...] | None = (1.0,)
     foreground_power: float = 0.6
+    foreground_fade: float = 1.0
     supervised: float = 0.0
     supervised_end: float = 0.0
     cycle_noise: float = 0.0
@@ -191,6 +195,8 @@ class LossConfig:
             require(0 <= getattr(self, name) < math.inf, f"losses.{name}", getattr(self, name), "give 0 or more")
         power = self.foreground_power
         require(0 <= power <= 1, "losses.foreground_power", power, "give 0 to 1")
+        fade = self.foreground_fade
+        require(0 < fade <= 1, "losses.foreground_fade", fade, "give a share above 0, up to 1")
         require(
             self.adversarial_mask is None or 0 <= self.adversarial_mask < math.inf,
             "losses.adversarial_mask",

@@ -80,6 +80,7 @@ def fast() -> Config:
             identity=0.0,
             foreground_weights=None,
             foreground_power=0.0,
+            foreground_fade=0.6,
             supervised=5.0,
             supervised_end=5.0,
             cycle_noise=0.1,

@@ -218,7 +218,8 @@ class CycleGANTrainer:
         scores = {}
         if is_saved and decision.action != GO_BACK:
             sound = not any(one.fails and config.monitors.is_severe(one.monitor) for one in readings)
-            scores = course.selection.consider(epoch, predicted, sound)
+            settled = self.config.training.start_fraction == 0 or self._faded(progress) >= 1
+            scores = course.selection.consider(epoch, predicted, sound, settled)
         found = {f"monitors/{one.monitor}": one.value for one in readings if not math.isnan(one.value)}
         return decision, found | {f"scores/{which}": score for which, score in scores.items()}
 
@@ -271,15 +272,19 @@ class CycleGANTrainer:
         return previews.translations_figure(to_mask, to_image, shown, masks, self.config.classes, footer)
 
     def _foreground_weights(self, progress: float) -> tf.Tensor:
-        """Return the configured weights, which fade to ``foreground_power`` while the start goes on.
+        """Return the configured weights, which fade to ``foreground_power`` in the start.
 
         They keep the first steps from the empty mask; kept on, they would ask for masks larger than the objects.
         """
-        start = self.config.training.start_fraction
-        share, power = progress / start if start > 0 else 0.0, self.config.losses.foreground_power
+        faded, power = self._faded(progress), self.config.losses.foreground_power
         return tf.constant(
-            [linear(share, weight, weight**power) for weight in self.config.losses.foreground_weights], tf.float32
+            [linear(faded, weight, weight**power) for weight in self.config.losses.foreground_weights], tf.float32
         )
+
+    def _faded(self, progress: float) -> float:
+        """Return how far the foreground weights have faded, 1 (or more) being all the way; 0 where there is no start."""
+        fading = self.config.training.start_fraction * self.config.losses.foreground_fade
+        return progress / fading if fading > 0 else 0.0
 
     @property
     def _redraws_masks(self) -> bool:

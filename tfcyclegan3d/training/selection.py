@@ -8,7 +8,7 @@ this with the other scores that were tried, and ``docs/selection.md`` shows what
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,15 @@ class Choice:
         Agreement with the mean of all candidates seen, in [0, 1].
     sound : bool
         No monitor failed whose consequence is more than a warning.
+    settled : bool
+        The losses ask for objects as large as they are by then.
     """
 
     epoch: int
     which: str
     score: float
     sound: bool
+    settled: bool = True
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> float:
@@ -88,8 +91,13 @@ class Selection:
         """Epochs whose checkpoints are still needed."""
         return {choice.epoch for choice in self.choices}
 
-    def consider(self, epoch: int, predicted: Mapping[str, np.ndarray], sound: bool) -> dict[str, float]:
+    def consider(
+        self, epoch: int, predicted: Mapping[str, np.ndarray], sound: bool, settled: bool = True
+    ) -> dict[str, float]:
         """Take an epoch's candidates in and rank all that are remembered anew.
+
+        The first sound and settled epoch makes the selection forget all before it, which err alike: their losses asked
+        for larger objects.
 
         Parameters
         ----------
@@ -99,21 +107,25 @@ class Selection:
             What each candidate makes of the probes.
         sound : bool
             No monitor failed whose consequence is more than a warning.
+        settled : bool
+            The losses ask for objects as large as they are by then.
 
         Returns
         -------
         dict of str to float
             Their scores as of now.
         """
+        if sound and settled and not all(choice.settled for choice in self.choices):
+            self._forget()
         entries = [(choice, kept) for choice, kept in zip(self.choices, self._kept.numpy(), strict=False)]
         total, weight = self._sum.numpy(), float(self._weight.numpy())
         for which, masks in predicted.items():
             kept = (masks > 0).astype(np.uint8)
             total += np.float32(epoch) * kept
             weight += epoch
-            entries.append((Choice(epoch, which, 0.0, sound), kept))
+            entries.append((Choice(epoch, which, 0.0, sound, settled), kept))
         mean = total / np.float32(weight)
-        ranked = [(Choice(one.epoch, one.which, agreement(kept, mean), one.sound), kept) for one, kept in entries]
+        ranked = [(replace(one, score=agreement(kept, mean)), kept) for one, kept in entries]
         ranked.sort(key=lambda entry: (entry[0].sound, entry[0].score), reverse=True)
         self._sum.assign(total)
         self._weight.assign(weight)
@@ -121,6 +133,11 @@ class Selection:
         blank = np.zeros_like(ranked[0][1])
         self._kept.assign(np.stack([kept for _, kept in ranked[: self._keep]] + [blank] * (self._keep - len(ranked))))
         return {one.which: one.score for one, _ in ranked if one.epoch == epoch}
+
+    def _forget(self) -> None:
+        self.choices = []
+        self._sum.assign(tf.zeros_like(self._sum))
+        self._weight.assign(0.0)
 
     def record(self) -> list[dict[str, Any]]:
         """Return plain values that ``restore`` takes; the variables are kept apart."""
