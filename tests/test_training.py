@@ -731,6 +731,31 @@ def test_masks_drawn_anew_are_about_as_full_as_asked_for(stack):
         assert 0.8 * fill < drawn < 1.3 * fill
 
 
+# ---- weights of object voxels
+
+
+def test_object_voxels_weigh_less_until_the_fade_ends_and_only_epochs_after_it_stay_candidates():
+    values = np.random.default_rng(0).random((16, 16, 16, 1)).astype(np.float32)
+    config = TINY.replace(
+        {
+            "preprocessing.downsampling": [1, 1, 1],
+            "synthesis.diameters": {"nuclei": 6},
+            "losses.foreground_weights": [4.0],
+            "losses.foreground_power": 0.5,
+            "losses.foreground_fade": 0.5,
+            "training.start_fraction": 0.8,
+        }
+    )
+    trainer = CycleGANTrainer(prepare([Volume(values)], None, config))
+    for progress, weight in ((0.0, 4.0), (0.2, 3.0), (0.4, 2.0), (0.7, 2.0), (1.0, 2.0)):
+        assert trainer._foreground_weights(progress).numpy() == pytest.approx([weight])
+    course = trainer.beginning()
+    for epoch, progress in enumerate((0.2, 0.3, 0.4, 0.6), start=1):
+        course.clock = dataclasses.replace(course.clock, epoch=epoch)
+        trainer.judge(course, progress, True)
+        assert course.selection.epochs == ({*range(1, epoch + 1)} if progress < 0.4 else {*range(3, epoch + 1)})
+
+
 # ---- previews
 
 
