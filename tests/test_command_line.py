@@ -534,6 +534,19 @@ def test_simulate_draws_the_prior_given_one_channel_a_class_with_the_bits_and_vo
 # ---- the whole way
 
 
+def test_a_prediction_by_a_training_that_has_not_ended_says_so(here, files, trained, capsys):
+    shutil.copytree(trained, here / "run")
+    capsys.readouterr()
+    arguments = ("--images", files / "cells.tif", "--quiet")
+    assert run("predict", "run", *arguments, "-o", "masks") == 0
+    assert capsys.readouterr().err == ""
+    manifest = json.loads((here / "run" / "manifest.json").read_text())
+    for verdict in ("running", "interrupted"):
+        (here / "run" / "manifest.json").write_text(json.dumps(manifest | {"verdict": verdict}))
+        assert run("predict", "run", *arguments, "-o", verdict) == 0
+        assert f"warning: run: its training is {verdict}, not finished" in capsys.readouterr().err
+
+
 def test_train_predict_and_evaluate_go_the_whole_way(here, files, trained, capsys):
     (here / "images").mkdir()
     shutil.copy(files / "cells.tif", here / "images" / "b.tif")
@@ -578,6 +591,11 @@ def test_train_writes_a_run_folder_and_says_what_comes_next(eagerly, here, files
     printed = capsys.readouterr()
     assert "run: finished; look at run/report.html" in printed.out
     assert f"next: tfcyclegan3d predict run --images {files / 'cells.tif'} -o masks" in printed.out
+    # What said how to read the stack is said again.
+    reading = ("--axes", "ZCYX", "--channels", "0,1", "--voxel-size", "0.5,0.25,0.25")
+    assert run("train", *arguments, "-o", "again", *TINY, *reading) == 0
+    said = f"--images {files / 'cells.tif'} --axes ZCYX --channels 0,1 --voxel-size 0.5,0.25,0.25 -o masks"
+    assert f"next: tfcyclegan3d predict again {said}" in capsys.readouterr().out
     manifest = json.loads((here / "run" / "manifest.json").read_text())
     config = json.loads((here / "run" / "config.json").read_text())
     assert (manifest["seed"], config["seed"], config["training"]["steps_per_epoch"]) == (7, 7, 2)

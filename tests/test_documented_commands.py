@@ -123,10 +123,11 @@ def inputs(tmp_path_factory):
     """The files and folders that pages take for granted."""
     folder = tmp_path_factory.mktemp("inputs")
     image, truth = cells()
-    for name in ("stack", "8_cell_stage_raw", "box"):
+    for name in ("stack", "8_cell_stage_raw"):
         write_volume(folder / f"{name}.tif", image)
-    for name in ("8_cell_stage_truth", "box_truth"):
-        write_volume(folder / f"{name}.tif", truth)
+    write_volume(folder / "8_cell_stage_truth.tif", truth)
+    for name in ("box_truth", "box_mask"):
+        write_volume(folder / f"{name}.tif", Volume(truth.array[:20]))
     write_volume(folder / "light_sheet.zarr", image)
     write_volume(folder / "two_channels.tif", cells(2)[0])
     for name in ("stacks", "other_stacks", "plate1", "images", "truth", "FOLDER/Images", "FOLDER/Masks"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
@@ -144,6 +146,7 @@ def run(options: argparse.Namespace) -> None:
     spread = spreading.workers(scheduler) if scheduler else nullcontext()
     with folder_for(options.output) as folder, spread as make:
         model = load_model(options.model, changes)
+        _warn_of_unfinished(options.model)
 
         def progress(title: str):
             return progress_bar(title, not options.quiet)
@@ -160,6 +163,17 @@ def run(options: argparse.Namespace) -> None:
                 print(outcome.seams.text(model.classes))
             elif options.check_seams and not outcome.was_there:
                 print("seams: the stack fits into one tile; nothing to compare")
+
+
+def _warn_of_unfinished(model: Path) -> None:
+    """Say so where a training has not come to its end."""
+    try:
+        verdict = json.loads((Path(model) / "manifest.json").read_text(encoding="utf-8"))["verdict"]
+    except (OSError, ValueError, KeyError, TypeError):  # A model without a training, such as an export.
+        return
+    if verdict in ("running", "interrupted"):
+        said = f"its training is {verdict}, not finished; masks show what it knew so far"
+        print(f"warning: {model}: {said}", file=sys.stderr)
 
 
 def _counted(counts: dict[str, int] | None) -> str:

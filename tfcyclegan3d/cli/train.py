@@ -213,9 +213,20 @@ def _report(options: argparse.Namespace, finished: Run) -> int:
     if finished.exit_status == 0:
         print(
             f"next: tfcyclegan3d predict {shlex.quote(str(finished.path))} --images "
-            f"{shlex.join(options.images)} -o masks"
+            f"{shlex.join([*options.images, *_reading(options)])} -o masks"
         )
     return finished.exit_status
+
+
+def _reading(options: argparse.Namespace) -> list[str]:
+    """Return the options that say how stacks are to be read, as they were given."""
+    given = {
+        "--axes": options.axes,
+        "--channels": ",".join(map(str, options.channels or ())),
+        "--voxel-size": ",".join(f"{side:g}" for side in options.voxel_size or ()),
+        "--missing-chunks": options.missing_chunks if options.missing_chunks == "fill" else None,
+    }
+    return [word for option, value in given.items() if value for word in (option, value)]
 
 
 def _demo(options: argparse.Namespace, config: Config, command: str) -> int:

@@ -218,7 +218,7 @@ class CycleGANTrainer:
         scores = {}
         if is_saved and decision.action != GO_BACK:
             sound = not any(one.fails and config.monitors.is_severe(one.monitor) for one in readings)
-            settled = self.config.training.start_fraction == 0 or self._faded(progress) >= 1
+            settled = config.training.start_fraction == 0 or _faded(config, progress) >= 1
             scores = course.selection.consider(epoch, predicted, sound, settled)
         found = {f"monitors/{one.monitor}": one.value for one in readings if not math.isnan(one.value)}
         return decision, found | {f"scores/{which}": score for which, score in scores.items()}
@@ -276,15 +276,10 @@ class CycleGANTrainer:
 
         They keep the first steps from the empty mask; kept on, they would ask for masks larger than the objects.
         """
-        faded, power = self._faded(progress), self.config.losses.foreground_power
+        faded, power = _faded(self.config, progress), self.config.losses.foreground_power
         return tf.constant(
             [linear(faded, weight, weight**power) for weight in self.config.losses.foreground_weights], tf.float32
         )
-
-    def _faded(self, progress: float) -> float:
-        """Return how far the foreground weights have faded, 1 (or more) being all the way; 0 where there is no start."""
-        fading = self.config.training.start_fraction * self.config.losses.foreground_fade
-        return progress / fading if fading > 0 else 0.0
 
     @property
     def _redraws_masks(self) -> bool:
@@ -370,3 +365,9 @@ class CycleGANTrainer:
             iterator = iter(patches.dataset(self._sources[name], batch_size, index, samples))
         self._iterators[name] = index + 1, iterator
         return next(iterator)
+
+
+def _faded(config: Config, progress: float) -> float:
+    """Return how far the foreground weights have faded, 1 (or more) being all the way; 0 where there is no start."""
+    fading = config.training.start_fraction * config.losses.foreground_fade
+    return progress / fading if fading > 0 else 0.0
