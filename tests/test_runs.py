@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import errno
 import hashlib
 import html
@@ -30,6 +31,7 @@ from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, preprocessing
 from tfcyclegan3d.inference import predictor
 from tfcyclegan3d.tiff import reading
+from tfcyclegan3d.training import report
 from tfcyclegan3d.training.course import Clock
 from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.manifest import described_grids
@@ -444,6 +446,17 @@ def test_the_choice_of_the_epoch_is_drawn_by_its_agreement_with_the_epoch_kept_m
         np.testing.assert_allclose(
             drawn[f"{which} weights"], [float(row[f"scores/{which}"]) for row in rows_of(whole.path)]
         )
+
+
+@pytest.mark.parametrize(("phases", "parts"), [(("start", "start"), 0), (("start", "cyclegan"), 1)])
+@pytest.mark.parametrize("kept", [1, 2])
+def test_the_report_says_where_the_epoch_kept_is_from_before_the_adversarial_part(whole, phases, parts, kept):
+    data = report.RunData.of(RunFolder(whole.path))
+    rows = [row | {"phase": phase} for row, phase in zip(data.rows, phases, strict=True)]
+    manifest = data.manifest | {"selected": data.manifest["selected"] | {"epoch": kept}}
+    said = report.networks(dataclasses.replace(data, rows=rows, manifest=manifest))
+    assert said.count("where the adversarial part begins") == parts
+    assert said.count("The epoch kept is from before it") == (parts if kept == 1 else 0)
 
 
 def test_a_run_whose_folder_is_gone_still_has_a_representation(tmp_path):
