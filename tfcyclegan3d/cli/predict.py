@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from contextlib import nullcontext
@@ -167,8 +166,10 @@ def run(options: argparse.Namespace) -> None:
 
 def _warn_of_unfinished(model: Path) -> None:
     """Say so where a training has not come to its end."""
+    from tfcyclegan3d.training.run_folder import RunFolder
+
     try:
-        verdict = json.loads((Path(model) / "manifest.json").read_text(encoding="utf-8"))["verdict"]
+        verdict = RunFolder(model).read_manifest()["verdict"]
     except (OSError, ValueError, KeyError, TypeError):  # A model without a training, such as an export.
         return
     if verdict in ("running", "interrupted"):

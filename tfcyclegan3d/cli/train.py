@@ -223,7 +223,7 @@ def _reading(options: argparse.Namespace) -> list[str]:
     given = {
         "--axes": options.axes,
         "--channels": ",".join(map(str, options.channels or ())),
-        "--voxel-size": ",".join(f"{side:g}" for side in options.voxel_size or ()),
+        "--voxel-size": ",".join(map(str, options.voxel_size or ())),
         "--missing-chunks": options.missing_chunks if options.missing_chunks == "fill" else None,
     }
     return [word for option, value in given.items() if value for word in (option, value)]

@@ -248,17 +248,19 @@ def networks(data: RunData) -> str:
     phases = {int(row["epoch"]): row["phase"] for row in data.rows}
     part = ""
     if len(set(phases.values())) > 1:
-        part = " The dotted line is where the adversarial part begins, which learns from your stacks, too."
+        part = "<p>The dotted line is where the adversarial part begins, which learns from your stacks, too."
         if phases.get(best["epoch"]) == "start":
-            part += " The epoch kept is from before it: it has learned from synthetic masks and their renderings alone."
+            part += " The epoch kept is from before it: it has learned from rendered synthetic masks alone."
+        part += "</p>"
     weights = "the averaged weights" if best["which"] == "averaged" else "the weights"
     text = (
         f"<p><code>image_to_mask.keras</code> and <code>mask_to_image.keras</code> hold {weights} of "
         f"<b>epoch {best['epoch']}</b>. No label says which epoch is best. Networks that are right agree, and each "
         "wrong one errs in a way of its own: kept is the epoch whose masks of fixed patches agree best with the mean "
-        f"of all epochs' masks (agreement {best['score']:.3f} of 1; the curve shows what each epoch had when it came)"
+        f"of all epochs' masks, but for early ones whose losses ask for larger objects (agreement {best['score']:.3f} "
+        "of 1; the curve shows what each epoch had when it came)"
         + (", among those that passed the checks.</p>" if best["sound"] else "; no epoch passed all checks.</p>")
-        + (f"<p>{part}</p>" if part else "")
+        + part
     )
     panel = (
         f'<div class="panels"><figure>{pages.embedded(figure, "agreement by epoch")}</figure></div>' if figure else ""
