@@ -20,7 +20,7 @@ from tfcyclegan3d.training import loop
 from tfcyclegan3d.training.course import Clock, Course
 from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.distribution import Distribution
-from tfcyclegan3d.training.pace import Pace, step_message
+from tfcyclegan3d.training.pace import ADVERSARIAL_COST, Pace, step_message
 from tfcyclegan3d.training.watch import Watch
 
 GAN = {"adversarial_mask": 0.5, "adversarial_image": 0.5, "cycle_mask": 1.25, "cycle_image": 10.5, "critics": 0.25}
@@ -206,7 +206,10 @@ def test_the_time_left_counts_steps_without_that_which_builds_the_graph_but_with
     assert pace.seconds_left(1, LONG) == math.inf
     for i in range(1, 11):  # Steps of one second and a second between them.
         pace.note("start", 1.0, 40.0 + 2 * i)
-    assert pace.seconds_left(11, LONG) == pytest.approx(2 * (21_600 - 11))
+    # Those of the adversarial part will last longer; how long, nobody has seen.
+    n_begun = LONG.start_fraction * 21_600
+    assert pace.seconds_left(11, LONG) == pytest.approx(2 * (n_begun - 11 + ADVERSARIAL_COST * (21_600 - n_begun)))
+    assert pace.seconds_left(21_599, LONG) == pytest.approx(2 * ADVERSARIAL_COST)
     assert pace.rate == "1 s/step"
     pace.note("cyclegan", 60.0, 120.0)
     assert pace.seconds_left(12, LONG) == math.inf
@@ -255,5 +258,5 @@ def test_the_share_done_rises_to_the_whole_by_steps_or_by_the_clock(monkeypatch,
     assert shares[-1] == 1
     assert {total for _, total, *_ in calls} == {loop.PROGRESS_PARTS}
     assert calls[0][2] == "start 1/20 6 s/step\nsupervised 0.5"
-    assert calls[1][3] == (18 * 6 if minutes is None else 60 - 2 * 6)
+    assert calls[1][3] == pytest.approx((14 + 4 * ADVERSARIAL_COST) * 6 if minutes is None else 60 - 2 * 6)
     assert calls[-1][3] == 0

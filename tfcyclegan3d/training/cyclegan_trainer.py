@@ -33,7 +33,7 @@ from tfcyclegan3d.training.probes import Observation, Probes, observe, one_by_on
 from tfcyclegan3d.training.schedules import constant_then_linear, linear
 from tfcyclegan3d.training.selection import Selection
 from tfcyclegan3d.training.start import StartStep
-from tfcyclegan3d.training.trainer import Generators, recalled
+from tfcyclegan3d.training.trainer import ADVERSARIAL, START, Generators, recalled
 from tfcyclegan3d.training.watch import GO_BACK, Decision, Watch, read_monitors
 
 logger = logging.getLogger(__name__)
@@ -135,12 +135,12 @@ class CycleGANTrainer:
 
     def phase_of(self, losses: Mapping[str, object]) -> str:
         """Return ``"start"`` or ``"cyclegan"``, whichever gives such losses."""
-        return "cyclegan" if "critics" in losses else "start"
+        return ADVERSARIAL if "critics" in losses else START
 
     def phase(self, progress: float) -> str:
         """Return ``"start"`` or ``"cyclegan"``, by the share of the training done; there is no way back."""
         begun = self._gan.n_steps.numpy() > 0
-        return "start" if progress < self.config.training.start_fraction and not begun else "cyclegan"
+        return START if progress < self.config.training.start_fraction and not begun else ADVERSARIAL
 
     def step(self, index: int, progress: float, rate: float = 1.0) -> dict[str, tf.Tensor]:
         """Do step ``index``, ``progress`` of the way, at ``rate`` times the configured learning rates.
@@ -151,7 +151,7 @@ class CycleGANTrainer:
             Its losses by name.
         """
         training, start = self.config.training, self.config.training.start_fraction
-        if self.phase(progress) == "start":
+        if self.phase(progress) == START:
             rate *= constant_then_linear(progress / start, decay_from=START_DECAY_FROM, final=START_FINAL_RATE)
             self._start.optimizer.learning_rate.assign(training.start_learning_rate * rate)
             return self._run_start(self._next("rendered", index), self._foreground_weights(progress))

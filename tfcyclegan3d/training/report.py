@@ -20,6 +20,7 @@ from tfcyclegan3d import pages
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.report_figures import curves
 from tfcyclegan3d.training.run_folder import RunFolder, whole
+from tfcyclegan3d.training.trainer import START
 
 # Small multiples: title, columns with their names, what to look for.
 LOSSES = (
@@ -249,7 +250,7 @@ def networks(data: RunData) -> str:
     part = ""
     if len(set(phases.values())) > 1:
         part = "<p>The dotted line is where the adversarial part begins, which learns from your stacks, too."
-        if phases.get(best["epoch"]) == "start":
+        if phases.get(best["epoch"]) == START:
             part += " The epoch kept is from before it: it has learned from rendered synthetic masks alone."
         part += "</p>"
     weights = "the averaged weights" if best["which"] == "averaged" else "the weights"

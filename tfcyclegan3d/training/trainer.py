@@ -15,6 +15,9 @@ from tfcyclegan3d.training.course import Course
 from tfcyclegan3d.training.distribution import Distribution
 from tfcyclegan3d.training.watch import Decision
 
+# Parts of a CycleGAN training: on rendered masks, and against critics.
+START, ADVERSARIAL = "start", "cyclegan"
+
 Generators = tuple[keras.Model, ...]
 """The networks a run keeps, in float32: ``image_to_mask`` first, others of the method after it."""
 
