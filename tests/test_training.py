@@ -17,7 +17,7 @@ from scipy import ndimage
 from tests.tiny import TINY
 from tfcyclegan3d import errors, losses, presets
 from tfcyclegan3d.config import from_dict
-from tfcyclegan3d.synthesis.diameters import diameter_in_voxels, prior_for
+from tfcyclegan3d.synthesis.diameters import diameter_in_voxels, diameters_in_voxels, prior_for
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior
 from tfcyclegan3d.synthesis.simulation import simulate_stack
 from tfcyclegan3d.training import previews
@@ -32,7 +32,7 @@ from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.schedules import constant_then_linear, linear
 from tfcyclegan3d.training.settling import voxel_aspect
 from tfcyclegan3d.training.start import StartStep
-from tfcyclegan3d.volumes import Volume
+from tfcyclegan3d.volumes import Grid, Volume
 
 ONE_CLASS = TINY.replace({"losses.class_weights": [2.0], "losses.foreground_weights": [1.0]})
 few = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -596,6 +596,26 @@ def test_a_diameter_that_is_none_is_an_error_that_names_it(given):
 def test_a_diameter_in_micrometres_wants_a_voxel_size():
     with pytest.raises(errors.OptionError, match="cells has no voxel size"):
         diameter_in_voxels("nuclei", "8um", None, "cells")
+
+
+@pytest.mark.parametrize(
+    ("size", "given", "found"),
+    [
+        (None, 10, 10),
+        (None, 10.1, None),
+        ((2.0, 0.5, 0.5), 16, 16),
+        ((2.0, 0.5, 0.5), "8um", 16),
+        ((2.0, 0.5, 0.5), 16.5, None),
+        ((2.0, 0.5, 0.5), "16um", None),
+    ],
+)
+def test_no_object_is_larger_than_the_stack_it_lies_in(size, given, found):
+    grid = Grid((4, 8, 10), 1, size, "cells")
+    if found is None:
+        with pytest.raises(errors.OptionError, match=r"received 'nuclei=.*cells is (10|16) voxels .*longest side"):
+            diameters_in_voxels({"nuclei": given}, ["nuclei"], grid)
+    else:
+        assert diameters_in_voxels({"nuclei": given}, ["nuclei"], grid) == {"nuclei": found}
 
 
 def test_a_diameter_of_an_unknown_class_is_an_error(stack):

@@ -110,7 +110,13 @@ class Volume:
         """
         wanted = [int(index) for index in indices]
         if not wanted or not all(0 <= index < self.n_channels for index in wanted):
-            raise errors.ChannelError(self.name, self.n_channels, f"but channels {wanted} (from 0) were asked for")
+            there = ", ".join(map(str, range(self.n_channels)))
+            raise errors.ChannelError(
+                self.name,
+                self.n_channels,
+                f"but channels {wanted} (from 0) were asked for",
+                f"choose of {there} with --channels, or leave it out for all of them",
+            )
         return Volume(self.array[..., wanted], self.voxel_size_um, self.name)
 
 

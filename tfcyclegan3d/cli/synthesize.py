@@ -145,7 +145,7 @@ def _grids(options: argparse.Namespace) -> list[Grid]:
     from tfcyclegan3d import volumes
 
     if options.shape is not None:
-        return [volumes.Grid(options.shape, 0, options.voxel_size, "")] * (options.count or 1)
+        return [volumes.Grid(options.shape, 0, options.voxel_size, "the volume")] * (options.count or 1)
     return [volumes.read_grid(path, **_reading(options)) for path in volumes.find_images(options.like)]
 
 
@@ -212,7 +212,7 @@ def _fit(options: argparse.Namespace, known: dict[str, str]) -> PriorFit:
 
 def _prior_of_diameters(options: argparse.Namespace, grid: Grid, known: dict[str, str]) -> Prior:
     from tfcyclegan3d import errors
-    from tfcyclegan3d.synthesis.diameters import diameter_in_voxels, prior_of_diameters
+    from tfcyclegan3d.synthesis.diameters import diameters_in_voxels, prior_of_diameters
 
     missing = next((name for name in options.classes or () if name not in known), None)
     if missing is not None:
@@ -222,9 +222,8 @@ def _prior_of_diameters(options: argparse.Namespace, grid: Grid, known: dict[str
             given,
             f"give one of {missing}, too: {given},{missing}=VALUE; without a stack none is measured",
         )
-    size = grid.voxel_size_um
-    diameters = {name: diameter_in_voxels(name, value, size) for name, value in known.items()}
-    prior = prior_of_diameters(diameters, dict.fromkeys(known, FILL_WITHOUT_STACK), size)
+    diameters = diameters_in_voxels(known, tuple(known), grid)
+    prior = prior_of_diameters(diameters, dict.fromkeys(known, FILL_WITHOUT_STACK), grid.voxel_size_um)
     return prior if options.classes is None else prior.select(options.classes)
 
 

@@ -58,14 +58,28 @@ def diameters_in_voxels(
     Raises
     ------
     OptionError
-        For a class that is none of the stack's, or as `diameter_in_voxels` does.
+        For a class that is none of the stack's, a diameter beyond the stack's longest side, or as
+        `diameter_in_voxels` does.
     """
     unknown = next((name for name in diameters if name not in class_names), None)
     if unknown is not None:
         raise errors.OptionError("--object-diameter", unknown, f"the classes are {', '.join(class_names)}")
-    return {
+    found = {
         name: diameter_in_voxels(name, value, volume.voxel_size_um, volume.name) for name, value in diameters.items()
     }
+    size = volume.voxel_size_um
+    step = size[2] if size else 1.0
+    longest = max(side * one for side, one in zip(volume.shape[:3], size or (1.0,) * 3, strict=True)) / step
+    for name, diameter in found.items():
+        if diameter > longest:
+            length = f"{longest:.4g} voxels" + (f" ({longest * step:.4g} um)" if size else "")
+            raise errors.OptionError(
+                "--object-diameter",
+                f"{name}={diameters[name]}",
+                f"{volume.name} is {length} along its longest side: check the number, its unit (voxels along X, or um) "
+                "and the voxel size",
+            )
+    return found
 
 
 def prior_for(

@@ -69,7 +69,7 @@ class Quota:
             amount = (
                 f"{self.n_voxels / n_volume:.1%} of the volume filled instead of {self.wanted_voxels / n_volume:.1%}"
             )
-        reason = "no free place was left for the next; ask for fewer or smaller objects"
+        reason = "no free place was left for the next; the mask is good to use as it is"
         if self.n_empty >= MOST_EMPTY:
             reason = "the objects are too thin for these voxels to show; ask for thicker ones"
         return f"{' and '.join(self.kind.class_names)}: {amount}, because {reason}"

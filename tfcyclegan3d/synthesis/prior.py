@@ -248,7 +248,7 @@ class Prior:
                 raise errors.PriorError(
                     f"{one.name} of {one.least_diameter:g} to {one.greatest_diameter:g} {self.unit} cannot fit into a "
                     f"volume of {' x '.join(str(side) for side in shape)} voxels",
-                    "give a larger volume or smaller semi_axes",
+                    "give a larger volume, or smaller objects (semi_axes of the prior, or --object-diameter)",
                 )
         reach = max(abs(end) for one in self.objects for ends in one.offset for end in ends)
         for name, length in {"minimum_gap": self.minimum_gap, "offset": reach}.items():
