@@ -1,6 +1,7 @@
 """Pictures of a segmentation."""
 
 import numpy as np
+import pytest
 
 from tfcyclegan3d.inference.pictures import overview
 from tfcyclegan3d.volumes import Volume
@@ -14,7 +15,7 @@ def test_a_dense_stack_seen_along_z_is_not_one_bright_area():
     image = Volume(np.where(depth, 900, 100).astype(np.uint16)[..., np.newaxis], None, "dense")
     figure = overview(image, Volume(depth[..., np.newaxis]), ("nuclei",))
     shares = np.array([1, 2, 4, 6, 8, 10]) / 10
-    along_z, mask = figure.axes[3], figure.axes[5]
+    along_z, mask = figure.axes[6], figure.axes[8]
     assert "mean along z" in along_z.get_title()
     for axis in (along_z, mask):
         np.testing.assert_allclose(axis.images[0].get_array()[4, :, 0], shares)
@@ -26,3 +27,26 @@ def test_the_plane_with_the_most_objects_is_shown():
     figure = overview(Volume(np.arange(320.0).reshape(5, 8, 8, 1), None, "cells"), Volume(mask), ("nuclei",))
     assert figure.axes[0].get_title() == "cells: plane z = 3"
     np.testing.assert_array_equal(figure.axes[2].images[0].get_array()[..., 0], mask[3, ..., 0])
+
+
+@pytest.mark.parametrize(
+    ("size", "step", "row", "aspect"),
+    [((2.0, 0.5, 0.5), 1, 6, 4.0), ((2.0, 0.5, 0.5), 2, 12, 4.0), (None, 1, 6, 1.0), (None, 2, 12, 0.5)],
+)
+def test_the_fullest_plane_seen_along_y_has_the_proportions_of_the_voxels(size, step, row, aspect):
+    mask = np.zeros((5, 8, 10, 1), bool)
+    mask[1:4, 6, 2:5] = True
+    image = Volume(np.arange(400.0).reshape(5, 8, 10, 1), size, "cells")
+    figure = overview(image, Volume(mask), ("nuclei",), step=step)
+    stack, outlines, side = figure.axes[3:6]
+    assert stack.get_title() == f"cells: plane y = {row}"
+    np.testing.assert_array_equal(side.images[0].get_array()[..., 0], mask[:, 6, :, 0])
+    assert [axis.get_aspect() for axis in (stack, outlines, side)] == [aspect] * 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["nuclei", "outline"]
+
+
+def test_outlines_of_several_classes_have_their_colours():
+    mask = np.zeros((3, 8, 8, 2), bool)
+    mask[1, 2:5, 2:5, 0] = mask[1, 4:7, 4:7, 1] = True
+    figure = overview(Volume(np.arange(384.0).reshape(3, 8, 8, 2)), Volume(mask), ("golgi", "nuclei"))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["golgi", "nuclei"]

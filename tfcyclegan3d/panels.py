@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
@@ -22,18 +24,21 @@ def display_range(array: np.ndarray) -> np.ndarray:
     return stretched
 
 
-def fullest_plane(mask: np.ndarray) -> int:
-    """Return the plane that shows most: the one with the most objects, or the middle one where there is none."""
-    covered = (mask > 0).sum(axis=(1, 2, 3))
-    return int(covered.argmax()) if covered.any() else mask.shape[0] // 2
+def fullest_plane(mask: np.ndarray, axis: int = 0) -> int:
+    """Return the plane across an axis of ZYXC that shows most: with the most of objects, else the middle one."""
+    covered = (mask > 0).sum(axis=tuple(other for other in range(mask.ndim) if other != axis))
+    return int(covered.argmax()) if covered.any() else mask.shape[axis] // 2
 
 
-def show(axis: Axes, plane: np.ndarray, class_names: Sequence[str], title: str = "") -> None:
-    """Show a plane, YXC in [0, 1], in its classes' colours; of a large one, every n-th voxel."""
+def show(axis: Axes, plane: np.ndarray, class_names: Sequence[str], title: str = "", aspect: float = 1.0) -> None:
+    """Show a plane, YXC in [0, 1], in its classes' colours; of a large one, every n-th voxel.
+
+    Its voxels are ``aspect`` times as high as they are wide.
+    """
     height, width = plane.shape[:2]
     step = max(1, max(height, width) // MOST_SHOWN)
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    axis.imshow(composite(plane[::step, ::step], class_names), interpolation="nearest", extent=extent)
+    axis.imshow(composite(plane[::step, ::step], class_names), interpolation="nearest", extent=extent, aspect=aspect)
     axis.set_title(title, fontsize=10)
     axis.set(xticks=[], yticks=[])
 
@@ -61,10 +66,12 @@ def scale_bar(axis: Axes, width: int, voxel_um: float) -> None:
     axis.text(left, bottom * 0.98, f"{length:g} µm", color="white", fontsize=9, va="bottom", path_effects=text)
 
 
-def legend(figure: Figure, class_names: Sequence[str]) -> None:
-    """Name the colours of the classes below a figure."""
+def legend(figure: Figure, class_names: Sequence[str], outline: str | tuple[float, float, float] | None = None) -> None:
+    """Name the colours of the classes below a figure, and that of outlines where they have another than their class."""
     colours = picture_colours(class_names)
-    patches = [
+    handles: list[Artist] = [
         Patch(facecolor=colour, edgecolor="0.5", label=name) for name, colour in zip(class_names, colours, strict=True)
     ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(class_names), frameon=False)
+    if outline is not None:
+        handles.append(Line2D([], [], color=outline, label="outline"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)

@@ -112,7 +112,7 @@ def _picture(source: Source, level: Any, classes: Sequence[str]) -> Any:
     for box in plan_boxes(grid.shape, level.chunks[1:], 2**24):
         mask[_thin(box, step)] = level[(slice(None), *box)].transpose(1, 2, 3, 0)[_kept(box, step)] > 0
     size = grid.voxel_size_um and (grid.voxel_size_um[0], *(side * step for side in grid.voxel_size_um[1:]))
-    return overview(Volume(image, size, grid.name), Volume(mask, size, grid.name), classes)
+    return overview(Volume(image, size, grid.name), Volume(mask, size, grid.name), classes, step=step)
 
 
 def _kept(box: Sequence[slice], step: int) -> tuple[slice, slice, slice]:
