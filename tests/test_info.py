@@ -63,7 +63,17 @@ def test_json_is_a_list_with_one_entry_per_stack(two_stacks, capsys):
 def test_axes_are_taken_from_the_command_line(tmp_path, capsys):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 22, 6, 3), np.uint8), photometric="rgb")
     run(tmp_path / "a.tif", "--axes", "YXZC")
-    assert "  read as     ZYX 6 x 20 x 22, 3 channels" in capsys.readouterr().out.splitlines()
+    assert "  read as     ZYX 6 x 20 x 22, 3 channels, by --axes YXZC" in capsys.readouterr().out.splitlines()
+
+
+def test_a_dimension_without_a_name_and_a_voxel_size_that_was_given_are_said_to_be(tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((6, 20, 22), np.uint8), photometric="minisblack")
+    run(tmp_path / "a.tif", "--voxel-size", "2,0.5,0.5")
+    lines = capsys.readouterr().out.splitlines()
+    assert "  stored      QYX 6 x 20 x 22 (Q: not named in the file)" in lines
+    assert "  voxel size  2 x 0.5 x 0.5 um (z, y, x), as given" in lines
+    run(tmp_path / "a.tif", "--voxel-size", "2,0.5,0.5", "--json")
+    assert json.loads(capsys.readouterr().out)[0]["voxel_size_um"] == [2, 0.5, 0.5]
 
 
 def test_a_stack_that_cannot_be_read_ends_with_the_users_error(tmp_path):

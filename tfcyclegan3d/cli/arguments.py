@@ -101,12 +101,17 @@ def add_reading_arguments(parser: argparse.ArgumentParser, *, voxel_size: bool =
         help="channels to use, counted from 0, one for each class in its order (all if not given)",
     )
     if voxel_size:
-        parser.add_argument(
-            "--voxel-size",
-            type=voxel_sides,
-            metavar="Z,Y,X",
-            help="of the stacks in um, where the files do not say it, or say it wrongly",
-        )
+        add_voxel_size(parser)
+
+
+def add_voxel_size(parser: argparse.ArgumentParser) -> None:
+    """Add what the stacks' voxel size is."""
+    parser.add_argument(
+        "--voxel-size",
+        type=voxel_sides,
+        metavar="Z,Y,X",
+        help="of the stacks in um, where the files do not say it, or say it wrongly",
+    )
 
 
 def add_missing_chunks(parser: argparse.ArgumentParser) -> None:

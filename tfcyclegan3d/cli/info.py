@@ -6,9 +6,11 @@ import argparse
 import json
 from typing import Any
 
-from tfcyclegan3d.cli.arguments import add_missing_chunks
+from tfcyclegan3d.cli.arguments import add_missing_chunks, add_voxel_size
 
 SUMMARY = "show axes, shape, type, voxel size and intensities of stacks as they are read"
+# Letters that stand for a dimension of a TIFF that nothing names.
+UNNAMED = "QI"
 EXAMPLE = "tfcyclegan3d info stack.tif --axes YXZC"
 
 
@@ -16,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="TIFF or zarr stacks, folders of them, or globs")
     parser.add_argument("--axes", help="the file's dimensions in order, where it does not say them itself")
+    add_voxel_size(parser)
     add_missing_chunks(parser)
     parser.add_argument("--json", action="store_true", help="print JSON: a list with one entry per stack")
 
@@ -26,24 +29,30 @@ def run(options: argparse.Namespace) -> None:
 
     fill = options.missing_chunks == "fill"
     found = volumes.find_stacks(options.paths)
-    described = (volumes.describe(path, options.axes, allow_missing_chunks=fill) for path in found)
+    described = (volumes.describe(path, options.axes, options.voxel_size, allow_missing_chunks=fill) for path in found)
     if options.json:
         print(json.dumps(list(described), indent=2))
         return
     for number, description in enumerate(described):
-        print(("\n" if number else "") + _as_text(description), flush=True)
+        print(("\n" if number else "") + _as_text(description, options), flush=True)
 
 
-def _as_text(description: dict[str, Any]) -> str:
+def _as_text(description: dict[str, Any], options: argparse.Namespace) -> str:
     """Return aligned lines: the stack's facts, then a row of intensities per channel."""
     size = description["voxel_size_um"]
     z, y, x, n_channels = description["shape"]
-    stated = f"{' x '.join(_number(length) for length in size)} um (z, y, x)" if size else "not stated in the file"
+    given = ", as given" if options.voxel_size else ""
+    sides = "not stated in the file"
+    if size:
+        sides = f"{' x '.join(_number(length) for length in size)} um (z, y, x){given}"
+    unnamed = [letter for letter in UNNAMED if letter in description["axes"]]
+    unsaid = f" ({', '.join(unnamed)}: not named in the file)" if unnamed else ""
     facts = {
-        "stored": f"{description['axes']} {_by(description['stored_shape'])}",
-        "read as": f"ZYX {z} x {y} x {x}, {n_channels} channel{'s' if n_channels != 1 else ''}",
+        "stored": f"{description['axes']} {_by(description['stored_shape'])}{unsaid}",
+        "read as": f"ZYX {z} x {y} x {x}, {n_channels} channel{'s' if n_channels != 1 else ''}"
+        + (f", by --axes {options.axes}" if options.axes else ""),
         "type": description["dtype"],
-        "voxel size": stated,
+        "voxel size": sides,
     }
     ranks = list(description["channels"][0]["percentiles"])
     rows = [["channel", "min", "max", "mean", *(f"{rank} %" for rank in ranks)]]
