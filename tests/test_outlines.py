@@ -57,9 +57,21 @@ def test_no_level_is_taken_at_which_much_of_the_mask_lies_away_from_every_object
     assert levels_of(np.maximum(balls(10.0, width=0.3), haze), {0: 11.3}) == {}
 
 
-@pytest.mark.parametrize("told", [6.0, 9.5, 10.2])
+@pytest.mark.parametrize("told", [6.0, 9.5, 10.0])
 def test_objects_about_as_large_as_told_or_larger_are_left_as_they_are(told):
     assert levels_of(balls(10.0), {0: told}) == {}
+
+
+def test_the_middle_half_of_the_objects_counts_not_the_one_in_the_middle():
+    centres = [(12, y, x) for y in (10, 30) for x in (10, 30, 50, 70)]
+
+    def seen(*diameters):
+        each = [balls(one, centres=[at], shape=(24, 40, 80)) for one, at in zip(diameters, centres, strict=True)]
+        return np.max(each, axis=0)
+
+    # A median of 9.9 either way; pieces and giants do not count.
+    assert set(levels_of(seen(7, 7, 8, 9.9, 10, 10, 10.1, 10.2), {0: 10.0})) == {0}
+    assert levels_of(seen(5, 5, 9.8, 9.9, 10, 10, 10.1, 14), {0: 10.0}) == {}
 
 
 def test_lengths_are_those_of_the_spacing_and_channels_are_looked_at_one_by_one():

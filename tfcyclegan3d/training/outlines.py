@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from tfcyclegan3d import preprocessing, tiling
 from tfcyclegan3d.config import Config
@@ -25,12 +25,14 @@ from tfcyclegan3d.training.preparation import Prepared
 
 # Probabilities at which an outline may run, from the usual one outwards.
 LEVELS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05)
-# Share of what is told that objects may lack: nobody tells a typical diameter more exactly than that.
-TOLERANCE = 0.05
+# Share of what is told that objects may lack: a diameter of 16 voxels stands for any from 15.5 to 16.5.
+TOLERANCE = 0.03
+# Share of the objects left out at either end: a median of eight depends on which one happens to be the fourth.
+TRIMMED = 0.25
 # Share beyond which outlines are not what is lacking: what was told is wrong, or what was found.
 IMPLAUSIBLE = 0.15
-# Objects that are not cut, below which their median says little.
-LEAST_OBJECTS = 3
+# Objects that are not cut, below which they say little.
+LEAST_OBJECTS = 4
 # Coarse voxels of a stack that are looked at, and stacks.
 MOST_VOXELS, MOST_STACKS = 2**20, 4
 # What lies further than that share of a diameter from an object's outline is not part of it, whatever its probability.
@@ -149,8 +151,9 @@ def outline_levels(
     -------
     dict of int to (level, before, after)
         For the channels whose objects lack more than ``TOLERANCE`` of what is told: the highest of ``LEVELS`` at which
-        the median diameter reaches the one told, or the lowest at which no more than ``MOST_AWAY`` of the mask lies
-        away from every object, and that median at one half and at the level. Where they lack more than
+        the typical diameter, the mean of the middle half of all, reaches the one told, or the lowest at which no more
+        than ``MOST_AWAY`` of the mask lies away from every object, and that diameter at one half and at the level.
+        Where they lack more than
         ``IMPLAUSIBLE``, the level is one half. Objects that are larger are left as they are: what is told is a
         diameter in the plane, and many are longer along Z.
     """
@@ -169,19 +172,19 @@ def outline_levels(
         each = np.concatenate(found[k])
         if len(each) < LEAST_OBJECTS:
             continue
-        medians = np.median(each, axis=0)
-        if medians[0] >= (1 - TOLERANCE) * told:
+        typical = stats.trim_mean(each, TRIMMED, axis=0)
+        if typical[0] >= (1 - TOLERANCE) * told:
             continue
-        if medians[0] < (1 - IMPLAUSIBLE) * told:
-            levels[k] = (LEVELS[0], float(medians[0]), float(medians[0]))
+        if typical[0] < (1 - IMPLAUSIBLE) * told:
+            levels[k] = (LEVELS[0], float(typical[0]), float(typical[0]))
             continue
         of_objects, away = n_voxels[k]
         near = away <= MOST_AWAY * (of_objects + away)
         last = max(int(np.logical_and.accumulate(near).sum()) - 1, 0)
-        large = medians[: last + 1] >= told
+        large = typical[: last + 1] >= told
         chosen = int(np.argmax(large)) if large.any() else last
         if chosen > 0:
-            levels[k] = (LEVELS[chosen], float(medians[0]), float(medians[chosen]))
+            levels[k] = (LEVELS[chosen], float(typical[0]), float(typical[chosen]))
     return levels
 
 
