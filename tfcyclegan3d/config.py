@@ -16,9 +16,9 @@ from typing import Any, Literal
 import yaml
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.config_inference import InferenceConfig
 from tfcyclegan3d.config_monitors import MonitorsConfig
 from tfcyclegan3d.config_sections import (
-    InferenceConfig,
     LossConfig,
     ModelConfig,
     PreprocessingConfig,

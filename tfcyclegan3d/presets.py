@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.config import Config, Method
+from tfcyclegan3d.config_inference import InferenceConfig
 from tfcyclegan3d.config_monitors import MonitorConfig, MonitorsConfig
 from tfcyclegan3d.config_sections import (
-    InferenceConfig,
     LossConfig,
     ModelConfig,
     PreprocessingConfig,
