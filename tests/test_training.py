@@ -291,6 +291,16 @@ def test_the_losses_of_a_step_are_those_of_its_networks_computed_by_hand(eagerly
     assert found == pytest.approx(wanted, rel=1e-4)
 
 
+@pytest.mark.parametrize("normalization", ["instance", "batch", "none"])
+def test_a_critics_scores_of_real_patches_do_not_depend_on_the_fakes_beside_them(eagerly, normalization):
+    networks, _, whole = step_of({"model.critic_normalization": normalization})
+    real, fake = batch()
+    found = whole._scores(networks.mask_critic, real, fake)
+    for scores, patches in zip(found, (real, fake), strict=True):
+        wanted = networks.mask_critic(patches, training=True).numpy()
+        np.testing.assert_allclose(scores.numpy(), wanted, atol=1e-5)
+
+
 def test_a_cycled_mask_may_be_judged_as_a_segmentation(eagerly):
     networks, step, _ = step_of({"losses.cycle_noise": 0.0, "losses.cycle_mask": "segmentation"})
     _, mask = batch()

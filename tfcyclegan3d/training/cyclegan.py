@@ -54,6 +54,9 @@ class CycleGANStep:
         self._weights = weights
         self._seed = seed
         self._average = average
+        critics = (networks.mask_critic, networks.image_critic)
+        batchwise = keras.layers.BatchNormalization
+        self._samples_meet = any(isinstance(layer, batchwise) for critic in critics for layer in critic.layers)
         self._trained = self._trained_variables()
         self.optimizers = {
             name: scaled(keras.optimizers.Adam(beta_1=training.beta_1), policy) for name in self._trained
@@ -107,7 +110,8 @@ class CycleGANStep:
         terms, fake_mask, fake_image = self._train_generators(
             image, mask, rendered, rendered_mask, supervised, foreground_weights
         )
-        terms["critics"] = self._train_critics(image, mask, fake_mask, fake_image)
+        with tf.control_dependencies([fake_mask, fake_image]):
+            terms["critics"] = self._train_critics(image, mask, fake_mask, fake_image)
         if self._average is not None:
             self._average.update()
         self.n_steps.assign_add(1)
@@ -118,23 +122,39 @@ class CycleGANStep:
 
     def _train_critics(self, image, mask, fake_mask, fake_image):
         fake_mask, fake_image = self.mask_pool.exchange(fake_mask), self.image_pool.exchange(fake_image)
+        networks, noise = self._networks, self._weights.critic_noise
 
         def critics_loss():
-            loss = losses.least_squares_critic_loss(
-                self._judge_mask(mask, 4), self._judge_mask(fake_mask, 5)
-            ) + losses.least_squares_critic_loss(self._judge_image(image, 6), self._judge_image(fake_image, 7))
+            masks = self._noised(mask, noise, 4), self._noised(fake_mask, noise, 5)
+            images = self._noised(image, noise, 6), self._noised(fake_image, noise, 7)
+            loss = losses.least_squares_critic_loss(*self._scores(networks.mask_critic, *masks))
+            loss += losses.least_squares_critic_loss(*self._scores(networks.image_critic, *images))
             return loss, loss
 
         return self._descend("critic_optimizer", critics_loss)
 
+    def _scores(self, critic: keras.Model, real, fake):
+        """Return a critic's scores of real and of fake patches, from one pass where samples do not affect each other.
+
+        One pass keeps one copy of the weights in the precision of the step, and one gradient of them, not two.
+        """
+        if self._samples_meet:
+            return critic(real, training=True), critic(fake, training=True)
+        return tf.split(critic(tf.concat([real, fake], 0), training=True), 2)
+
     def _descend(self, name: str, loss_of: Callable[[], tuple]):
-        """Update an optimiser's variables by the gradient of the loss computed first; return what else is computed."""
+        """Update an optimiser's variables by the gradient of the loss computed first; return what else is computed.
+
+        What is returned is there once the gradients are: what goes on from it does not take memory beside them.
+        """
         optimizer, variables = self.optimizers[name], self._trained[name]
         with tf.GradientTape() as tape:
             loss, found = loss_of()
             scaled_loss = optimizer.scale_loss(loss)
-        replicas.apply_mean_gradients(optimizer, tape.gradient(scaled_loss, variables), variables)
-        return found
+        gradients = tape.gradient(scaled_loss, variables)
+        replicas.apply_mean_gradients(optimizer, gradients, variables)
+        with tf.control_dependencies([gradient for gradient in gradients if gradient is not None]):
+            return tf.nest.map_structure(tf.identity, found)
 
     def _generators_loss(self, image, mask, rendered, rendered_mask, supervised, foreground_weights):
         """Return the loss, and (its terms by name, the fake mask, the fake image)."""
