@@ -571,6 +571,13 @@ def test_thousands_of_objects_take_time_in_proportion_to_their_number():
     assert seconds[1] < 9 * seconds[0]
 
 
+@pytest.mark.parametrize(("share", "remedy"), [(0.25, "can be used as it is"), (0.4, "ask for fewer")])
+def test_a_full_volume_is_good_to_use_where_most_of_what_was_wanted_is_in_it(share, remedy):
+    crowd = Prior((ObjectPrior("nuclei", "ellipsoid", ((4, 4),) * 3, fill_fraction=(share, share)),), minimum_gap=1)
+    (shortfall,) = synthesize_scene((24, 48, 48), crowd, seed=1).shortfalls
+    assert remedy in shortfall
+
+
 def test_objects_too_thin_for_the_voxels_stop_with_that_reason(caplog):
     thin = Prior((ObjectPrior("discs", "ellipsoid", ((10, 10), (10, 10), (0.05, 0.05)), count=(900, 900)),))
     start = time.perf_counter()

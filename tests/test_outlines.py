@@ -10,7 +10,7 @@ from tfcyclegan3d import config as configuration
 from tfcyclegan3d import presets
 from tfcyclegan3d.models.outputs import move_levels
 from tfcyclegan3d.models.resnet_generator import resnet_generator
-from tfcyclegan3d.training.outlines import LEVELS, move_outlines, outline_levels, told_diameters
+from tfcyclegan3d.training.outlines import LEVELS, _middle_mean, move_outlines, outline_levels, told_diameters
 from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.run import train
 from tfcyclegan3d.volumes import Volume
@@ -57,7 +57,7 @@ def test_no_level_is_taken_at_which_much_of_the_mask_lies_away_from_every_object
     assert levels_of(np.maximum(balls(10.0, width=0.3), haze), {0: 11.3}) == {}
 
 
-@pytest.mark.parametrize("told", [6.0, 9.5, 10.0])
+@pytest.mark.parametrize("told", [6.0, 9.5, 10.2])
 def test_objects_about_as_large_as_told_or_larger_are_left_as_they_are(told):
     assert levels_of(balls(10.0), {0: told}) == {}
 
@@ -70,8 +70,19 @@ def test_the_middle_half_of_the_objects_counts_not_the_one_in_the_middle():
         return np.max(each, axis=0)
 
     # A median of 9.9 either way; pieces and giants do not count.
-    assert set(levels_of(seen(7, 7, 8, 9.9, 10, 10, 10.1, 10.2), {0: 10.0})) == {0}
+    assert set(levels_of(seen(7, 7, 7.5, 9.9, 10, 10, 10.1, 10.2), {0: 10.0})) == {0}
     assert levels_of(seen(5, 5, 9.8, 9.9, 10, 10, 10.1, 14), {0: 10.0}) == {}
+
+
+@pytest.mark.parametrize("n", [5, 6, 7, 8, 9, 11, 12])
+def test_two_pieces_among_a_few_whole_objects_count_for_nothing(n):
+    values = np.array([3.0, 4.0] + [10.0] * (n - 2))[:, np.newaxis]
+    assert _middle_mean(values) == 10
+
+
+def test_half_a_voxel_is_tolerated_of_small_objects():
+    assert levels_of(balls(7.0), {0: 7.1}) == {}
+    assert set(levels_of(balls(7.0), {0: 7.6})) == {0}
 
 
 def test_lengths_are_those_of_the_spacing_and_channels_are_looked_at_one_by_one():

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 
+from tfcyclegan3d.colours import picture_colours
 from tfcyclegan3d.inference.pictures import overview
 from tfcyclegan3d.volumes import Volume
 
@@ -50,3 +52,14 @@ def test_outlines_of_several_classes_have_their_colours():
     mask[1, 2:5, 2:5, 0] = mask[1, 4:7, 4:7, 1] = True
     figure = overview(Volume(np.arange(384.0).reshape(3, 8, 8, 2)), Volume(mask), ("golgi", "nuclei"))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["golgi", "nuclei"]
+    drawn = [contours.get_edgecolor()[0] for contours in figure.axes[1].collections]
+    np.testing.assert_allclose(drawn, [to_rgba(colour) for colour in picture_colours(("golgi", "nuclei"))])
+
+
+def test_every_plane_of_a_wide_stack_is_seen_from_the_side():
+    mask = np.zeros((5, 8, 2400, 1), bool)
+    mask[1, :, 40:2300] = True
+    figure = overview(Volume(np.arange(96_000.0).reshape(5, 8, 2400, 1)), Volume(mask), ("nuclei",))
+    side = figure.axes[5].images[0]
+    np.testing.assert_array_equal(side.get_array()[..., 0], mask[:, 0, ::4, 0])
+    assert side.get_extent() == [-0.5, 2399.5, 4.5, -0.5]

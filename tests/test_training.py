@@ -617,15 +617,25 @@ def test_a_diameter_in_micrometres_wants_a_voxel_size():
         ((2.0, 0.5, 0.5), "8um", 16),
         ((2.0, 0.5, 0.5), 16.5, None),
         ((2.0, 0.5, 0.5), "16um", None),
+        ((0.72, 0.72, 0.72), 10, 10),
+        ((0.05, 0.05, 0.05), "0.5um", 10),
     ],
 )
 def test_no_object_is_larger_than_the_stack_it_lies_in(size, given, found):
     grid = Grid((4, 8, 10), 1, size, "cells")
     if found is None:
         with pytest.raises(errors.OptionError, match=r"received 'nuclei=.*cells is (10|16) voxels .*longest side"):
-            diameters_in_voxels({"nuclei": given}, ["nuclei"], grid)
+            diameters_in_voxels({"nuclei": given}, ["nuclei"], grid, [grid])
     else:
-        assert diameters_in_voxels({"nuclei": given}, ["nuclei"], grid) == {"nuclei": found}
+        assert diameters_in_voxels({"nuclei": given}, ["nuclei"], grid, [grid]) == {"nuclei": pytest.approx(found)}
+
+
+def test_one_stack_has_to_have_room_for_an_object_and_a_crop_to_predict_has_not():
+    crop, whole = Grid((4, 8, 10), 1, None, "crop"), Grid((40, 80, 100), 1, None, "whole")
+    assert diameters_in_voxels({"nuclei": 33}, ["nuclei"], crop, [crop, whole]) == {"nuclei": 33}
+    assert diameters_in_voxels({"nuclei": 33}, ["nuclei"], crop) == {"nuclei": 33}
+    with pytest.raises(errors.OptionError, match="whole is 100 voxels along"):
+        diameters_in_voxels({"nuclei": 101}, ["nuclei"], crop, [crop, whole])
 
 
 def test_a_diameter_of_an_unknown_class_is_an_error(stack):

@@ -12,13 +12,7 @@ from tfcyclegan3d.stored_stacks import read_stored
 PERCENTILES = (1, 50, 95, 98, 99.8)
 
 
-def describe(
-    path: str | Path,
-    axes: str | None = None,
-    voxel_size_um: tuple[float, float, float] | None = None,
-    *,
-    allow_missing_chunks: bool = False,
-) -> dict[str, Any]:
+def describe(path: str | Path, axes: str | None = None, *, allow_missing_chunks: bool = False) -> dict[str, Any]:
     """Describe a stack as `read_volume` reads it, in values that JSON can hold.
 
     Returns
@@ -34,14 +28,13 @@ def describe(
         As `read_volume` does.
     """
     stored = read_stored(path, axes, allow_missing_chunks=allow_missing_chunks)
-    size = voxel_size_um or stored.voxel_size_um
     return {
         "path": str(path),
         "axes": stored.axes,
         "stored_shape": list(stored.shape),
         "shape": list(stored.array.shape),
         "dtype": stored.array.dtype.name,
-        "voxel_size_um": list(size) if size else None,
+        "voxel_size_um": list(stored.voxel_size_um) if stored.voxel_size_um else None,
         "channels": [_statistics(stored.array[..., channel]) for channel in range(stored.array.shape[-1])],
     }
 

@@ -31,14 +31,14 @@ def fullest_plane(mask: np.ndarray, axis: int = 0) -> int:
 
 
 def show(axis: Axes, plane: np.ndarray, class_names: Sequence[str], title: str = "", aspect: float = 1.0) -> None:
-    """Show a plane, YXC in [0, 1], in its classes' colours; of a large one, every n-th voxel.
+    """Show a plane, YXC in [0, 1], in its classes' colours; along a long side, every n-th voxel.
 
     Its voxels are ``aspect`` times as high as they are wide.
     """
-    height, width = plane.shape[:2]
-    step = max(1, max(height, width) // MOST_SHOWN)
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    axis.imshow(composite(plane[::step, ::step], class_names), interpolation="nearest", extent=extent, aspect=aspect)
+    rows, columns = (max(1, side // MOST_SHOWN) for side in plane.shape[:2])
+    shown = plane[::rows, ::columns]
+    extent = (-0.5, shown.shape[1] * columns - 0.5, shown.shape[0] * rows - 0.5, -0.5)
+    axis.imshow(composite(shown, class_names), interpolation="nearest", extent=extent, aspect=aspect)
     axis.set_title(title, fontsize=10)
     axis.set(xticks=[], yticks=[])
 

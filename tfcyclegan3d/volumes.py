@@ -115,7 +115,7 @@ class Volume:
                 self.name,
                 self.n_channels,
                 f"but channels {wanted} (from 0) were asked for",
-                f"choose of {there} with --channels, or leave it out for all of them",
+                f"choose from {there} with --channels, one for each class",
             )
         return Volume(self.array[..., wanted], self.voxel_size_um, self.name)
 

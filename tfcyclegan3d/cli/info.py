@@ -9,8 +9,6 @@ from typing import Any
 from tfcyclegan3d.cli.arguments import add_missing_chunks, add_voxel_size
 
 SUMMARY = "show axes, shape, type, voxel size and intensities of stacks as they are read"
-# Letters that stand for a dimension of a TIFF that nothing names.
-UNNAMED = "QI"
 EXAMPLE = "tfcyclegan3d info stack.tif --axes YXZC"
 
 
@@ -29,7 +27,8 @@ def run(options: argparse.Namespace) -> None:
 
     fill = options.missing_chunks == "fill"
     found = volumes.find_stacks(options.paths)
-    described = (volumes.describe(path, options.axes, options.voxel_size, allow_missing_chunks=fill) for path in found)
+    given = {"voxel_size_um": list(options.voxel_size)} if options.voxel_size else {}
+    described = (volumes.describe(path, options.axes, allow_missing_chunks=fill) | given for path in found)
     if options.json:
         print(json.dumps(list(described), indent=2))
         return
@@ -39,13 +38,15 @@ def run(options: argparse.Namespace) -> None:
 
 def _as_text(description: dict[str, Any], options: argparse.Namespace) -> str:
     """Return aligned lines: the stack's facts, then a row of intensities per channel."""
+    from tfcyclegan3d.axes import UNKNOWN
+
     size = description["voxel_size_um"]
     z, y, x, n_channels = description["shape"]
     given = ", as given" if options.voxel_size else ""
     sides = "not stated in the file"
     if size:
         sides = f"{' x '.join(_number(length) for length in size)} um (z, y, x){given}"
-    unnamed = [letter for letter in UNNAMED if letter in description["axes"]]
+    unnamed = [letter for letter in UNKNOWN if letter in description["axes"]]
     unsaid = f" ({', '.join(unnamed)}: not named in the file)" if unnamed else ""
     facts = {
         "stored": f"{description['axes']} {_by(description['stored_shape'])}{unsaid}",

@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
     lines, pictured = [], []
     with fresh_folder(options.output, options.overwrite, WRITES) as folder:
         grids = _grids(options)
-        prior, fit = _prior(options, grids[0])
+        prior, fit = _prior(options, grids)
         for grid in grids:
             _check_fits(prior, grid, options)
         with progress_bar("drawing masks", not options.quiet) as on_progress:
@@ -158,7 +158,7 @@ def _reading(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _prior(options: argparse.Namespace, grid: Grid) -> tuple[Prior, PriorFit | None]:
+def _prior(options: argparse.Namespace, grids: Sequence[Grid]) -> tuple[Prior, PriorFit | None]:
     """Return what to draw, and the fit it comes from, if any."""
     from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI
     from tfcyclegan3d.synthesis.prior_file import load_prior
@@ -166,15 +166,15 @@ def _prior(options: argparse.Namespace, grid: Grid) -> tuple[Prior, PriorFit | N
     known = object_diameters(options.object_diameter)
     # In the order of the paper's channels, whatever order they were given in.
     known = {name: known[name] for name in sorted(known, key=(*NUCLEI_AND_GOLGI.class_names, *known).index)}
-    if options.fit or (known and options.like is not None and _lacks_some(options, grid, known)):
+    if options.fit or (known and options.like is not None and _lacks_some(options, grids[0], known)):
         fit = _fit(options, known)
         return fit.prior, fit
     if known:
-        return _prior_of_diameters(options, grid, known), None
+        return _prior_of_diameters(options, grids, known), None
     if options.prior is not None:
         prior = load_prior(options.prior)
     else:
-        prior = NUCLEI if grid.n_channels == 1 and options.classes is None else NUCLEI_AND_GOLGI
+        prior = NUCLEI if grids[0].n_channels == 1 and options.classes is None else NUCLEI_AND_GOLGI
     if options.classes is not None:
         prior = prior.select(options.classes)
     return prior, None
@@ -210,7 +210,7 @@ def _fit(options: argparse.Namespace, known: dict[str, str]) -> PriorFit:
     return fit_prior(stacks, options.classes, known)
 
 
-def _prior_of_diameters(options: argparse.Namespace, grid: Grid, known: dict[str, str]) -> Prior:
+def _prior_of_diameters(options: argparse.Namespace, grids: Sequence[Grid], known: dict[str, str]) -> Prior:
     from tfcyclegan3d import errors
     from tfcyclegan3d.synthesis.diameters import diameters_in_voxels, prior_of_diameters
 
@@ -222,8 +222,8 @@ def _prior_of_diameters(options: argparse.Namespace, grid: Grid, known: dict[str
             given,
             f"give one of {missing}, too: {given},{missing}=VALUE; without a stack none is measured",
         )
-    diameters = diameters_in_voxels(known, tuple(known), grid)
-    prior = prior_of_diameters(diameters, dict.fromkeys(known, FILL_WITHOUT_STACK), grid.voxel_size_um)
+    diameters = diameters_in_voxels(known, tuple(known), grids[0], grids)
+    prior = prior_of_diameters(diameters, dict.fromkeys(known, FILL_WITHOUT_STACK), grids[0].voxel_size_um)
     return prior if options.classes is None else prior.select(options.classes)
 
 

@@ -11,6 +11,8 @@ from tfcyclegan3d.synthesis.prior import Prior
 from tfcyclegan3d.synthesis.prior_values import Interval, Triple
 from tfcyclegan3d.volumes import Grid, Volume
 
+ROUNDING = 1e-6
+
 
 def diameter_in_voxels(name: str, value: float | str, voxel_size_um: Triple | None, source: str = "the stack") -> float:
     """Return a diameter in voxels along X, given as such or as a text such as ``"8um"``.
@@ -51,14 +53,28 @@ def diameter_in_voxels(name: str, value: float | str, voxel_size_um: Triple | No
 
 
 def diameters_in_voxels(
-    diameters: Mapping[str, float | str], class_names: Sequence[str], volume: Volume | Grid
+    diameters: Mapping[str, float | str],
+    class_names: Sequence[str],
+    volume: Volume | Grid,
+    stacks: Sequence[Volume | Grid] = (),
 ) -> dict[str, float]:
     """Return the diameters of some of a stack's classes in voxels along X.
+
+    Parameters
+    ----------
+    diameters : dict of str to (float or str)
+        As `diameter_in_voxels` takes them.
+    class_names : sequence of str
+        The stack's.
+    volume : Volume or Grid
+        The stack.
+    stacks : sequence of Volume or Grid
+        All that show such objects, so that one of them must have room for one; a crop may lie inside an object.
 
     Raises
     ------
     OptionError
-        For a class that is none of the stack's, a diameter beyond the stack's longest side, or as
+        For a class that is none of the stack's, a diameter beyond the longest side of all ``stacks``, or as
         `diameter_in_voxels` does.
     """
     unknown = next((name for name in diameters if name not in class_names), None)
@@ -67,19 +83,25 @@ def diameters_in_voxels(
     found = {
         name: diameter_in_voxels(name, value, volume.voxel_size_um, volume.name) for name, value in diameters.items()
     }
-    size = volume.voxel_size_um
-    step = size[2] if size else 1.0
-    longest = max(side * one for side, one in zip(volume.shape[:3], size or (1.0,) * 3, strict=True)) / step
-    for name, diameter in found.items():
-        if diameter > longest:
-            length = f"{longest:.4g} voxels" + (f" ({longest * step:.4g} um)" if size else "")
-            raise errors.OptionError(
-                "--object-diameter",
-                f"{name}={diameters[name]}",
-                f"{volume.name} is {length} along its longest side: check the number, its unit (voxels along X, or um) "
-                "and the voxel size",
-            )
+    if stacks:
+        largest = max(stacks, key=_longest_side)
+        longest, size = _longest_side(largest), largest.voxel_size_um
+        length = f"{longest:.4g} voxels" + (f" ({longest * size[2]:.4g} um)" if size else "")
+        for name, diameter in found.items():
+            if diameter > longest * (1 + ROUNDING):
+                raise errors.OptionError(
+                    "--object-diameter",
+                    f"{name}={diameters[name]}",
+                    f"{largest.name} is {length} along its longest side: check the number, its unit (voxels along X, "
+                    "or um) and the voxel size",
+                )
     return found
+
+
+def _longest_side(stack: Volume | Grid) -> float:
+    """Return the longest side of a stack in its voxels along X."""
+    size = stack.voxel_size_um or (1.0, 1.0, 1.0)
+    return max(side * one / size[2] for side, one in zip(stack.shape[:3], size, strict=True))
 
 
 def prior_for(

@@ -163,7 +163,7 @@ def fit_prior(
     grids = grids_of(volumes)
     class_names = classes_of(grids[0]) if class_names is None else class_names
     check_channels(grids, class_names)
-    known = diameters_in_voxels(diameters or {}, class_names, grids[0])
+    known = diameters_in_voxels(diameters or {}, class_names, grids[0], grids)
     unit = "um" if all(grid.voxel_size_um is not None for grid in grids) else "voxels"
     sizes = [_voxel_size(grid, unit) for grid in grids]
     by_volume = [

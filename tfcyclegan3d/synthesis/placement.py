@@ -21,6 +21,8 @@ from tfcyclegan3d.synthesis.scene import DrawnObject, PlacedObject, Scene
 BATCHES = (4, 32, 128)
 # Groups of a kind in a row for which no place was found before the volume counts as full for that kind.
 PATIENCE = 5
+# Share of what was wanted that is about as good as all of it.
+NEARLY = 0.8
 # Groups of a kind that no voxel showed, before it is given up: some of small objects may well miss every voxel.
 MOST_EMPTY = 500
 # Voxels of a group looked up before the whole group is: enough to dismiss nearly every taken place.
@@ -69,7 +71,9 @@ class Quota:
             amount = (
                 f"{self.n_voxels / n_volume:.1%} of the volume filled instead of {self.wanted_voxels / n_volume:.1%}"
             )
-        reason = "no free place was left for the next; the mask is good to use as it is"
+        share = max(self.n_groups / self.wanted_groups, self.n_voxels / self.wanted_voxels)
+        remedy = "it can be used as it is" if share >= NEARLY else "ask for fewer or smaller objects"
+        reason = f"no free place was left for the next; {remedy}"
         if self.n_empty >= MOST_EMPTY:
             reason = "the objects are too thin for these voxels to show; ask for thicker ones"
         return f"{' and '.join(self.kind.class_names)}: {amount}, because {reason}"

@@ -30,8 +30,9 @@ class SeparateStep(CycleGANStep):
 
     def _train_generators(self, *batch):
         before = self._descend("mask_to_image_optimizer", lambda: self._generators_loss(*batch))
-        self._descend("image_to_mask_optimizer", lambda: self._generators_loss(*batch))
-        return before
+        after = self._descend("image_to_mask_optimizer", lambda: self._generators_loss(*batch))
+        with tf.control_dependencies(tf.nest.flatten(after)):
+            return tf.nest.map_structure(tf.identity, before)
 
     def _train_critics(self, image, mask, fake_mask, fake_image):
         fake_mask, fake_image = self.mask_pool.exchange(fake_mask), self.image_pool.exchange(fake_image)

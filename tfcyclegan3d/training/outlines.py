@@ -6,12 +6,13 @@ see it further out, most of all around dim objects. The one number that they giv
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy import ndimage, stats
+from scipy import ndimage
 
 from tfcyclegan3d import preprocessing, tiling
 from tfcyclegan3d.config import Config
@@ -25,8 +26,8 @@ from tfcyclegan3d.training.preparation import Prepared
 
 # Probabilities at which an outline may run, from the usual one outwards.
 LEVELS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05)
-# Share of what is told that objects may lack: a diameter of 16 voxels stands for any from 15.5 to 16.5.
-TOLERANCE = 0.03
+# What objects may lack of what is told, as a share and in voxels along X: 16 stands for any from 15.5 to 16.5.
+TOLERANCE, TOLERATED_VOXELS = 0.03, 0.5
 # Share of the objects left out at either end: a median of eight depends on which one happens to be the fourth.
 TRIMMED = 0.25
 # Share beyond which outlines are not what is lacking: what was told is wrong, or what was found.
@@ -141,21 +142,20 @@ def outline_levels(
     probabilities_of : callable
         From such an image, its sides multiples of ``multiple``, to probabilities in [0, 1] of the same grid.
     diameters : dict of int to float
-        Typical diameter, of a ball of the same volume, by channel; others are left out.
+        Typical diameter, of a ball of the same volume, by channel, in voxels of the stack along X; others are left out.
     spacing : (z, y, x)
-        Sides of a voxel in the unit of the diameters.
+        Sides of a voxel of the images in the unit of the diameters.
     multiple : int
         Of voxels that the network takes along each axis.
 
     Returns
     -------
     dict of int to (level, before, after)
-        For the channels whose objects lack more than ``TOLERANCE`` of what is told: the highest of ``LEVELS`` at which
+        For the channels whose objects lack more of what is told than is tolerated: the highest of ``LEVELS`` at which
         the typical diameter, the mean of the middle half of all, reaches the one told, or the lowest at which no more
         than ``MOST_AWAY`` of the mask lies away from every object, and that diameter at one half and at the level.
-        Where they lack more than
-        ``IMPLAUSIBLE``, the level is one half. Objects that are larger are left as they are: what is told is a
-        diameter in the plane, and many are longer along Z.
+        Where they lack more than ``IMPLAUSIBLE``, the level is one half. Objects that are larger are left as they are:
+        what is told is a diameter in the plane, and many are longer along Z.
     """
     found: dict[int, list[np.ndarray]] = {k: [] for k in diameters}
     n_voxels = {k: np.zeros((2, len(LEVELS))) for k in diameters}
@@ -172,8 +172,8 @@ def outline_levels(
         each = np.concatenate(found[k])
         if len(each) < LEAST_OBJECTS:
             continue
-        typical = stats.trim_mean(each, TRIMMED, axis=0)
-        if typical[0] >= (1 - TOLERANCE) * told:
+        typical = _middle_mean(each)
+        if typical[0] >= told - max(TOLERANCE * told, TOLERATED_VOXELS):
             continue
         if typical[0] < (1 - IMPLAUSIBLE) * told:
             levels[k] = (LEVELS[0], float(typical[0]), float(typical[0]))
@@ -186,6 +186,16 @@ def outline_levels(
         if chosen > 0:
             levels[k] = (LEVELS[chosen], float(typical[0]), float(typical[chosen]))
     return levels
+
+
+def _middle_mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean of what is neither among the lowest nor among the highest quarter along the first axis.
+
+    At least a quarter is left out at either end, so that two pieces of broken objects among five count for nothing.
+    """
+    n_left_out = min(math.ceil(TRIMMED * len(values)), (len(values) - 1) // 2)
+    kept: np.ndarray = np.sort(values, axis=0)[n_left_out : len(values) - n_left_out]
+    return kept.mean(axis=0)
 
 
 def _middle(image: np.ndarray) -> np.ndarray:

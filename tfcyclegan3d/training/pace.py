@@ -20,7 +20,8 @@ class Pace:
     """Rates of the steps just done.
 
     The rate is the median of a few steps; the time left follows from what a step of this phase took with all that the
-    loop does between steps. The step that builds a graph, the first of its phase, tells nothing about the others.
+    loop does between steps, and from how much longer one of the adversarial part takes. The step that builds a graph,
+    the first of its phase, tells nothing about the others.
     """
 
     def __init__(self) -> None:

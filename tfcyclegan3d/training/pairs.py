@@ -86,7 +86,7 @@ def prepare_pairs(
     check_channels([*grids, *grids_of(truths)], classes)
     config = settling.with_classes(config, classes)
     voxel_size = settling.voxel_aspect(grids[0])
-    given = diameters_in_voxels(config.synthesis.diameters or {}, classes, grids[0])
+    given = diameters_in_voxels(config.synthesis.diameters or {}, classes, grids[0], grids)
     smallest = min(given.values()) if given else settling.smallest_diameter(truths, voxel_size)
     config = settling.with_grid(config, smallest, grids, voxel_size, notes)
     scratch = ScratchFile(scratch_folder)

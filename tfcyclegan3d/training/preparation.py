@@ -183,7 +183,7 @@ def _settled(
 def _fitting_prior(config: Config, images: Sequence[Volume], grids: Sequence[Grid], notes: list[str]) -> Prior:
     """Return what to draw where no prior is given: the paper's, from the diameters, or fitted to the stacks."""
     classes = config.classes
-    diameters = diameters_in_voxels(config.synthesis.diameters or {}, classes, grids[0])
+    diameters = diameters_in_voxels(config.synthesis.diameters or {}, classes, grids[0], grids)
     if not diameters and not config.synthesis.fill_from_stack and classes == NUCLEI_AND_GOLGI.class_names:
         notes.append(
             "no diameters given: objects are drawn as in the paper (Golgi 10 to 18 voxels across, nuclei 34 to "
