@@ -123,7 +123,7 @@ def inputs(tmp_path_factory):
     """The files and folders that pages take for granted."""
     folder = tmp_path_factory.mktemp("inputs")
     image, truth = cells()
-    for name in ("stack", "8_cell_stage_raw"):
+    for name in ("stack", "8_cell_stage_raw", "1135_raw"):
         write_volume(folder / f"{name}.tif", image)
     write_volume(folder / "8_cell_stage_truth.tif", truth)
     for name in ("box_truth", "box_mask"):

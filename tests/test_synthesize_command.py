@@ -291,3 +291,11 @@ def test_a_known_diameter_keeps_the_fill_that_was_measured(stack_of_balls):
     assert np.mean(doubled.prior.objects[0].fill_fraction) == pytest.approx(
         np.mean(as_found.prior.objects[0].fill_fraction), rel=0.4
     )
+
+
+@pytest.mark.parametrize(("size", "is_said"), [(None, True), ((2.0, 0.5, 0.5), False)])
+def test_a_voxel_size_that_nothing_tells_is_said_to_be_taken_for_isotropic(synthesize, tmp_path, capsys, size, is_said):
+    write_volume(tmp_path / "stack.tif", Volume(np.arange(24_000, dtype=np.uint16).reshape(15, 40, 40, 1), size))
+    arguments = ("--object-diameter", "nuclei=8", "-o", tmp_path / "out", "--quiet")
+    assert synthesize("--like", tmp_path / "stack.tif", *arguments) == 0
+    assert ("the voxel size is not known" in capsys.readouterr().out) == is_said

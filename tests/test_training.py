@@ -630,6 +630,12 @@ def test_no_object_is_larger_than_the_stack_it_lies_in(size, given, found):
         assert diameters_in_voxels({"nuclei": given}, ["nuclei"], grid, [grid]) == {"nuclei": pytest.approx(found)}
 
 
+@pytest.mark.parametrize(("size", "n_notes"), [(None, 1), ((2.0, 0.5, 0.5), 0)])
+def test_a_voxel_size_that_nothing_tells_is_noted(stack, size, n_notes):
+    notes = prepare([Volume(stack.array, size)], None, OPEN).notes
+    assert sum("the voxel size is not known" in note for note in notes) == n_notes
+
+
 def test_one_stack_has_to_have_room_for_an_object_and_a_crop_to_predict_has_not():
     crop, whole = Grid((4, 8, 10), 1, None, "crop"), Grid((40, 80, 100), 1, None, "whole")
     assert diameters_in_voxels({"nuclei": 33}, ["nuclei"], crop, [crop, whole]) == {"nuclei": 33}

@@ -12,6 +12,11 @@ from tfcyclegan3d.synthesis.prior_values import Interval, Triple
 from tfcyclegan3d.volumes import Grid, Volume
 
 ROUNDING = 1e-6
+# What is said of stacks whose voxel size nothing tells.
+TAKEN_FOR_ISOTROPIC = (
+    "the voxel size is not known: voxels are taken to be as long along Z as along Y and X; where planes lie further "
+    "apart, give --voxel-size Z,Y,X"
+)
 
 
 def diameter_in_voxels(name: str, value: float | str, voxel_size_um: Triple | None, source: str = "the stack") -> float:
