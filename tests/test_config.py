@@ -307,6 +307,8 @@ def kinds():
     choices |= {"monitors.divergence", *(f"monitors.{name}.consequence" for name in MONITORS)}
     choices |= {"model.residual", "model.output_normalization", "training.generator_update"}
     choices |= {"losses.cycle_mask", "inference.flips", "method"}
+    optional_choices = {"model.mask_to_image_normalization"}
+    choices |= optional_choices
     tuples = {"training.patch_shape", "inference.tile_shape"}
     optional_tuples = {"preprocessing.percentiles", "preprocessing.downsampling", "synthesis.maximum_shape"}
     optional = {"training.max_minutes": "a number", "synthesis.prior": "keys and values"}
@@ -316,7 +318,7 @@ def kinds():
     by_type = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
     for key, value in leaves(Config().to_dict()):
         if key in choices:
-            yield key, "one of", False
+            yield key, "one of", key in optional_choices
         elif key in tuples or key in optional_tuples:
             yield key, "a list", key in optional_tuples
         elif key in optional:

@@ -17,6 +17,7 @@ from scipy import ndimage
 from tests.tiny import TINY
 from tfcyclegan3d import errors, losses, presets
 from tfcyclegan3d.config import from_dict
+from tfcyclegan3d.models.layers import InstanceNormalization
 from tfcyclegan3d.synthesis.diameters import diameter_in_voxels, diameters_in_voxels, prior_for
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI, Prior
 from tfcyclegan3d.synthesis.simulation import simulate_stack
@@ -148,6 +149,17 @@ def test_the_four_networks_start_from_the_seed_each_with_weights_of_its_own():
     n_generator = len(one.image_to_mask.trainable_variables) + len(one.mask_to_image.trainable_variables)
     n_critic = len(one.mask_critic.trainable_variables) + len(one.image_critic.trainable_variables)
     assert (len(one.generator_variables), len(one.critic_variables)) == (n_generator, n_critic)
+
+
+def test_mask_to_image_may_be_normalised_in_another_way_than_image_to_mask():
+    def normalised(changes):
+        networks = build_networks(ONE_CLASS.replace(changes).model, 1, "float32", 0)
+        both = (networks.image_to_mask, networks.mask_to_image)
+        return [any(isinstance(layer, InstanceNormalization) for layer in network.layers) for network in both]
+
+    assert normalised({"model.normalization": "none", "model.mask_to_image_normalization": "instance"}) == [False, True]
+    assert normalised({"model.normalization": "instance", "model.mask_to_image_normalization": "none"}) == [True, False]
+    assert normalised({"model.normalization": "none"}) == [False, False]
 
 
 def test_the_papers_networks_have_its_sizes_and_map_a_patch_to_one_of_its_shape():

@@ -113,6 +113,8 @@ class ModelConfig:
         their own channels, as in the paper's published code.
     normalization : {"instance", "batch", "none"}
         In the generators.
+    mask_to_image_normalization : {"instance", "batch", "none"} or None
+        In ``mask_to_image``, where that is to have another than ``image_to_mask``.
     output_normalization : {"none", "instance"}
         Right before the generators' tanh.
     critic_filters, critic_levels : int
@@ -126,6 +128,7 @@ class ModelConfig:
     end_kernel: int = 7
     residual: Literal["add", "concatenate"] = "add"
     normalization: Literal["instance", "batch", "none"] = "instance"
+    mask_to_image_normalization: Literal["instance", "batch", "none"] | None = None
     output_normalization: Literal["none", "instance"] = "none"
     critic_filters: int = 64
     critic_levels: int = 4

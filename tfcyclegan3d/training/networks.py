@@ -15,6 +15,8 @@ from tfcyclegan3d.models.unet import unet
 from tfcyclegan3d.models.vox2vox import vox2vox_generator
 from tfcyclegan3d.training.fused_normalization import FusedInstanceNormalization
 
+IMAGE_TO_MASK, MASK_TO_IMAGE = "image_to_mask", "mask_to_image"
+
 
 @dataclass(frozen=True)
 class Networks:
@@ -39,7 +41,10 @@ class Networks:
 def generator_of(
     config: ModelConfig, n_inputs: int, dtype: str, seed: int, name: str, n_outputs: int | None = None
 ) -> keras.Model:
-    """Build one generator, of as many outputs as inputs if their number is not given."""
+    """Build the generator of that name, of as many outputs as inputs if their number is not given."""
+    normalization = config.normalization
+    if name == MASK_TO_IMAGE and config.mask_to_image_normalization is not None:
+        normalization = config.mask_to_image_normalization
     return resnet_generator(
         n_inputs,
         n_inputs if n_outputs is None else n_outputs,
@@ -47,7 +52,7 @@ def generator_of(
         blocks=config.blocks,
         end_kernel=config.end_kernel,
         residual=config.residual,
-        normalization=config.normalization,
+        normalization=normalization,
         output_normalization=config.output_normalization,
         dtype=dtype,
         seed=seed,
@@ -57,7 +62,7 @@ def generator_of(
 
 def segmenter_of(config: Config, n_classes: int, dtype: str, seed: int) -> keras.Model:
     """Build the ``image_to_mask`` of a method that learns from pairs."""
-    model, settings = config.model, {"dtype": dtype, "seed": seed, "name": "image_to_mask"}
+    model, settings = config.model, {"dtype": dtype, "seed": seed, "name": IMAGE_TO_MASK}
     settings |= {"filters": model.filters, "normalization": model.normalization}
     if config.method == "vox2vox":
         return vox2vox_generator(n_classes, n_classes, dropout=config.supervised.dropout, **settings)
@@ -108,8 +113,8 @@ def build_networks(
         return quick_to_train(critic)
 
     return Networks(
-        image_to_mask=generator(seed * 4000 + 1000, "image_to_mask", n_classes, n_masks),
-        mask_to_image=generator(seed * 4000 + 2000, "mask_to_image", n_masks, n_classes),
+        image_to_mask=generator(seed * 4000 + 1000, IMAGE_TO_MASK, n_classes, n_masks),
+        mask_to_image=generator(seed * 4000 + 2000, MASK_TO_IMAGE, n_masks, n_classes),
         mask_critic=critic_of(seed * 4000 + 3000, "mask_critic", n_masks),
         image_critic=critic_of(seed * 4000 + 4000, "image_critic", n_classes),
     )
