@@ -24,8 +24,9 @@ from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.synthesis.diameters import diameter_in_voxels
 from tfcyclegan3d.training.preparation import Prepared
 
-# Probabilities at which an outline may run, from the usual one outwards.
-LEVELS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05)
+# Probabilities at which an outline may run, from the usual one outwards. The longer a network learns, the more certain
+# it is, and the closer together these lie.
+LEVELS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005)
 # What objects may lack of what is told, as a share and in voxels along X: 16 stands for any from 15.5 to 16.5.
 TOLERANCE, TOLERATED_VOXELS = 0.03, 0.5
 # Share of the objects left out at either end: a median of eight depends on which one happens to be the fourth.
