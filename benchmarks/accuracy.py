@@ -6,7 +6,7 @@ Trains each configuration on each case (see cases.py) with each seed and scores 
 held-out stacks of the simulated cases, the same stack of the others. A training is told the diameter of the objects of
 one-class stacks, and nothing of simulated ones. Its averaged weights at the last epoch before the adversarial part are
 scored, too, with outlines as learned. The truth is used for scores only, but for "ceiling": the networks and the length
-of ``fast``, trained on the truth of the stacks trained on.
+of ``fast``, trained on the truth of the stacks trained on, and normalising each tile by itself, as they learned to.
 
 Rows are kept in ``accuracy.csv`` beside this script (``--rows``) as soon as they are measured, and are not measured
 again; an interrupted training goes on where it was: call the same command again. ``--list`` names the configurations;
@@ -135,7 +135,9 @@ def model_after_start(run: Path, config: Config) -> SegmentationModel | None:
 def train_on_truth(case: Case, config: Config) -> dict:
     """Train the same network on the truth and return what was found."""
     begun = time.monotonic()
-    config = config.replace(START_ALONE)
+    # What such networks learn by heart, they learn by the statistics of patches.
+    own_statistics = {"inference.statistics": "tile", "inference.tile_shape": config.training.patch_shape}
+    config = config.replace(START_ALONE | own_statistics)
     prepared = prepare(case.images, None, config)
     factors = prepared.config.preprocessing.downsampling
     truths = [preprocessing.downsample(truth, factors) for truth in case.trained_truths]
