@@ -59,7 +59,17 @@ CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast, mask critic as strong": ("fast", {"losses.adversarial_mask": None}),
     "fast, ends of 3 voxels": ("fast", {"model.end_kernel": 3}),
     "fast, objects of 12 voxels": ("fast", {"preprocessing.working_diameter": 12.0}),
-    "fast, no normalisation": ("fast", {"model.normalization": "none"}),
+    # Its steps are cheaper: as many minutes as fast.
+    "fast, no normalisation, more steps": (
+        "fast",
+        {
+            "model.normalization": "none",
+            "model.mask_to_image_normalization": "instance",
+            "training.epochs": 24,
+            "training.steps_per_epoch": 120,
+            "training.start_fraction": 0.9,
+        },
+    ),
 }
 
 Scores = dict[str, dict[str, float]]
