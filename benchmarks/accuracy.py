@@ -7,6 +7,8 @@ held-out stacks of the simulated cases, the same stack of the others. A training
 one-class stacks, and nothing of simulated ones. Its averaged weights at the last epoch before the adversarial part are
 scored, too, with outlines as learned. The truth is used for scores only, but for "ceiling": the networks and the length
 of ``fast``, trained on the truth of the stacks trained on, and normalising each tile by itself, as they learned to.
+"ceiling, other half" trains on the truth of the left or the right half of a one-class stack, segments the other half
+with it, and scores both together: what annotations are worth where networks cannot know them by heart.
 
 Rows are kept in ``accuracy.csv`` beside this script (``--rows``) as soon as they are measured, and are not measured
 again; an interrupted training goes on where it was: call the same command again. ``--list`` names the configurations;
@@ -39,6 +41,7 @@ from tfcyclegan3d.training.preparation import prepare
 N_HELD_OUT = 3
 THRESHOLDS = {"Otsu": 0.0, "smoothed Otsu": 1.0}
 CEILING = "ceiling"
+OTHER_HALF = "ceiling, other half"
 AFTER_START = "{}, before its adversarial part"
 START_ALONE = {"training.start_fraction": 1.0}
 # Preset and changes of each; what is changed is what the name says, all else being alike.
@@ -142,24 +145,49 @@ def model_after_start(run: Path, config: Config) -> SegmentationModel | None:
     return SegmentationModel(network, config)
 
 
-def train_on_truth(case: Case, config: Config) -> dict:
-    """Train the same network on the truth and return what was found."""
-    begun = time.monotonic()
+def trained_on_truth(images: Sequence[tc.Volume], truths: Sequence[np.ndarray], config: Config) -> SegmentationModel:
+    """Return the same network trained on the truth."""
     # What such networks learn by heart, they learn by the statistics of patches.
     own_statistics = {"inference.statistics": "tile", "inference.tile_shape": config.training.patch_shape}
     config = config.replace(START_ALONE | own_statistics)
-    prepared = prepare(case.images, None, config)
+    prepared = prepare(images, None, config)
     factors = prepared.config.preprocessing.downsampling
-    truths = [preprocessing.downsample(truth, factors) for truth in case.trained_truths]
-    pairs = patches.PairedPatches(prepared.images, truths, config.training.patch_shape, (config.seed, 21))
+    coarse = [preprocessing.downsample(truth, factors) for truth in truths]
+    pairs = patches.PairedPatches(prepared.images, coarse, config.training.patch_shape, (config.seed, 21))
     trainer = CycleGANTrainer(prepared, pairs=pairs)
     n_steps = config.training.epochs * config.training.steps_per_epoch
     for index in range(n_steps):
         trainer.step(index, index / n_steps)
-    model = SegmentationModel(trainer.present_networks()[0], prepared.config)
+    return SegmentationModel(trainer.present_networks()[0], prepared.config)
+
+
+def train_on_truth(case: Case, config: Config) -> dict:
+    """Train the same network on the truth and return what was found."""
+    begun = time.monotonic()
+    model = trained_on_truth(case.images, case.trained_truths, config)
     masks = [model.segment(volume).array for volume in case.scored]
     minutes = (time.monotonic() - begun) / 60
     return {"classes": scores_of(masks, case, model.classes), "minutes": minutes, "verdict": "finished"}
+
+
+def halves_of(array: np.ndarray) -> list[np.ndarray]:
+    """Return the left and the right half of a stack, ZYXC."""
+    middle = array.shape[2] // 2
+    return [array[:, :, :middle], array[:, :, middle:]]
+
+
+def train_on_other_halves(case: Case, config: Config) -> dict:
+    """Train on the truth of each half of a one-class stack, segment the other with it, and score them together."""
+    begun = time.monotonic()
+    (volume,), (truth,) = case.images, case.trained_truths
+    images = [tc.Volume(half, volume.voxel_size_um, volume.name) for half in halves_of(volume.array)]
+    left, right = (
+        trained_on_truth([image], [known], config) for image, known in zip(images, halves_of(truth), strict=True)
+    )
+    # The stack as a whole, so that no half ends in reflections of itself.
+    mask = np.concatenate([halves_of(right.segment(volume).array)[0], halves_of(left.segment(volume).array)[1]], axis=2)
+    minutes = (time.monotonic() - begun) / 60
+    return {"classes": scores_of([mask], case, left.classes), "minutes": minutes, "verdict": "finished"}
 
 
 def version() -> str:
@@ -180,12 +208,14 @@ def measure(configuration: str, name: str, seed: int, data: Path | None, output:
         masks = [tc.otsu_mask(volume.array, THRESHOLDS[configuration]) for volume in case.scored]
         found = {"classes": scores_of(masks, case, classes_of(case.images[0])), "verdict": "finished"}
     else:
-        preset, changes = CONFIGURATIONS["fast" if configuration == CEILING else configuration]
+        preset, changes = CONFIGURATIONS.get(configuration, CONFIGURATIONS["fast"])
         config = tc.presets.by_name(preset).replace(
             {"seed": seed, "synthesis.diameters": case.diameters, "training.keep_checkpoints": 100, **changes}
         )
         if configuration == CEILING:
             found = train_on_truth(case, config)
+        elif configuration == OTHER_HALF:
+            found = train_on_other_halves(case, config)
         else:
             folder = folder_of(output, configuration, name, seed)
             folder.mkdir(parents=True, exist_ok=True)
@@ -198,7 +228,7 @@ def measure(configuration: str, name: str, seed: int, data: Path | None, output:
 
 def main() -> None:
     """Train, score and print."""
-    known = [*THRESHOLDS, CEILING, *CONFIGURATIONS]
+    known = [*THRESHOLDS, CEILING, OTHER_HALF, *CONFIGURATIONS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = os.environ.get("TFCYCLEGAN3D_DATA")
     parser.add_argument("--data", type=Path, default=data and Path(data), help="folder of one-class stacks")
@@ -218,6 +248,8 @@ def main() -> None:
         for seed in options.seeds:
             for configuration in options.configurations:
                 for name in names:
+                    if configuration == OTHER_HALF and name in SIMULATED:
+                        continue  # They are scored on stacks held out, by the ceiling already.
                     if not rows.of(name, configuration, seed):
                         measure(configuration, name, seed, options.data, options.output, rows)
                     dice = ", ".join(f"{row.kind} {row.dice:.3f}" for row in rows.of(name, configuration, seed))
