@@ -48,6 +48,7 @@ START_ALONE = {"training.start_fraction": 1.0}
 CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast": ("fast", {}),
     "best": ("best", {}),
+    "best, a short adversarial part": ("best", {"training.start_fraction": 0.9}),
     "fast, patches anywhere, outlines as learned": (
         "fast",
         {"training.object_share": 0.0, "training.match_diameters": False},
