@@ -48,7 +48,7 @@ START_ALONE = {"training.start_fraction": 1.0}
 CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast": ("fast", {}),
     "best": ("best", {}),
-    "best, a short adversarial part": ("best", {"training.start_fraction": 0.9}),
+    "best, a long adversarial part": ("best", {"training.start_fraction": 0.7}),
     "fast, patches anywhere, outlines as learned": (
         "fast",
         {"training.object_share": 0.0, "training.match_diameters": False},
@@ -58,6 +58,7 @@ CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast, fading to the end of the start": ("fast", {"losses.foreground_fade": 1.0}),
     "fast, fading less": ("fast", {"losses.foreground_power": 0.6}),
     "fast, all of it as a start": ("fast", START_ALONE),
+    "fast, told nothing": ("fast", {"synthesis.diameters": None}),
     "fast, no flips": ("fast", {"inference.flips": "none"}),
     "fast, L1 of cycled masks": ("fast", {"losses.cycle_mask": "l1", "losses.cycle": 10.0}),
     "fast, mask critic as strong": ("fast", {"losses.adversarial_mask": None}),

@@ -118,7 +118,7 @@ def best() -> Config:
             "model.mask_to_image_normalization": "instance",
             "training.epochs": 40,
             "training.steps_per_epoch": 200,
-            "training.start_fraction": 0.7,
+            "training.start_fraction": 0.9,
             "inference.flips": "all",
         }
     )
