@@ -163,13 +163,10 @@ def trained_on_truth(images: Sequence[tc.Volume], truths: Sequence[np.ndarray], 
     return SegmentationModel(trainer.present_networks()[0], prepared.config)
 
 
-def train_on_truth(case: Case, config: Config) -> dict:
-    """Train the same network on the truth and return what was found."""
-    begun = time.monotonic()
+def masks_by_heart(case: Case, config: Config) -> list[np.ndarray]:
+    """Return what a network trained on the truth of the stacks trained on makes of those scored."""
     model = trained_on_truth(case.images, case.trained_truths, config)
-    masks = [model.segment(volume).array for volume in case.scored]
-    minutes = (time.monotonic() - begun) / 60
-    return {"classes": scores_of(masks, case, model.classes), "minutes": minutes, "verdict": "finished"}
+    return [model.segment(volume).array for volume in case.scored]
 
 
 def halves_of(array: np.ndarray) -> list[np.ndarray]:
@@ -178,18 +175,20 @@ def halves_of(array: np.ndarray) -> list[np.ndarray]:
     return [array[:, :, :middle], array[:, :, middle:]]
 
 
-def train_on_other_halves(case: Case, config: Config) -> dict:
-    """Train on the truth of each half of a one-class stack, segment the other with it, and score them together."""
-    begun = time.monotonic()
+def masks_by_other_halves(case: Case, config: Config) -> list[np.ndarray]:
+    """Return a one-class stack's mask, each half made by a network trained on the truth of the other."""
     (volume,), (truth,) = case.images, case.trained_truths
     images = [tc.Volume(half, volume.voxel_size_um, volume.name) for half in halves_of(volume.array)]
     left, right = (
         trained_on_truth([image], [known], config) for image, known in zip(images, halves_of(truth), strict=True)
     )
     # The stack as a whole, so that no half ends in reflections of itself.
-    mask = np.concatenate([halves_of(right.segment(volume).array)[0], halves_of(left.segment(volume).array)[1]], axis=2)
-    minutes = (time.monotonic() - begun) / 60
-    return {"classes": scores_of([mask], case, left.classes), "minutes": minutes, "verdict": "finished"}
+    halves = halves_of(right.segment(volume).array)[0], halves_of(left.segment(volume).array)[1]
+    return [np.concatenate(halves, axis=2)]
+
+
+# With the networks and the length of fast.
+ON_TRUTH = {CEILING: masks_by_heart, OTHER_HALF: masks_by_other_halves}
 
 
 def version() -> str:
@@ -210,14 +209,16 @@ def measure(configuration: str, name: str, seed: int, data: Path | None, output:
         masks = [tc.otsu_mask(volume.array, THRESHOLDS[configuration]) for volume in case.scored]
         found = {"classes": scores_of(masks, case, classes_of(case.images[0])), "verdict": "finished"}
     else:
-        preset, changes = CONFIGURATIONS.get(configuration, CONFIGURATIONS["fast"])
+        preset, changes = CONFIGURATIONS["fast" if configuration in ON_TRUTH else configuration]
         config = tc.presets.by_name(preset).replace(
             {"seed": seed, "synthesis.diameters": case.diameters, "training.keep_checkpoints": 100, **changes}
         )
-        if configuration == CEILING:
-            found = train_on_truth(case, config)
-        elif configuration == OTHER_HALF:
-            found = train_on_other_halves(case, config)
+        if configuration in ON_TRUTH:
+            begun = time.monotonic()
+            masks = ON_TRUTH[configuration](case, config)
+            minutes = (time.monotonic() - begun) / 60
+            scores = scores_of(masks, case, classes_of(case.images[0]))
+            found = {"classes": scores, "minutes": minutes, "verdict": "finished"}
         else:
             folder = folder_of(output, configuration, name, seed)
             folder.mkdir(parents=True, exist_ok=True)
@@ -230,7 +231,7 @@ def measure(configuration: str, name: str, seed: int, data: Path | None, output:
 
 def main() -> None:
     """Train, score and print."""
-    known = [*THRESHOLDS, CEILING, OTHER_HALF, *CONFIGURATIONS]
+    known = [*THRESHOLDS, *ON_TRUTH, *CONFIGURATIONS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = os.environ.get("TFCYCLEGAN3D_DATA")
     parser.add_argument("--data", type=Path, default=data and Path(data), help="folder of one-class stacks")
