@@ -160,8 +160,9 @@ def test_workers_started_with_unlike_settings_are_refused_on_each_of_them(traine
 
 def test_a_worker_that_is_gone_ends_the_other_with_an_error_that_says_so(trained):
     said = (trained["two workers"] / "lost.txt").read_text()
-    assert said.startswith("worker 0 lost touch with another")
-    assert "task:1" in said
+    # What stands between, and whether it names the other, depends on whether a message was on its way.
+    assert said.startswith("worker 0 lost touch with another (")
+    assert said.endswith("start all of them again, with --resume")
 
 
 # ---- what is drawn, and by whom

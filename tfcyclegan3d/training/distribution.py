@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
 import tensorflow as tf
@@ -139,6 +139,9 @@ class Distribution:
         for name, numbers in zip(parts, given.T, strict=True):
             unlike = [int(worker) for worker in np.flatnonzero(numbers != numbers[0])]
             if unlike:
+                # Who ends first may take along what another has not received yet: end when all have compared.
+                with suppress(errors.ClusterError):
+                    self._summed(0.0)
                 raise errors.ClusterError(
                     f"worker {unlike[0]} was started with other {name} than worker 0",
                     "start every worker with the same command, stacks and versions",
