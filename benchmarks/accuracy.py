@@ -49,6 +49,7 @@ CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast": ("fast", {}),
     "best": ("best", {}),
     "best, a long adversarial part": ("best", {"training.start_fraction": 0.7}),
+    "best, half as long a start": ("best", {"training.epochs": 22, "training.start_fraction": 0.82}),
     "fast, patches anywhere, outlines as learned": (
         "fast",
         {"training.object_share": 0.0, "training.match_diameters": False},
