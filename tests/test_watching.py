@@ -374,15 +374,35 @@ def test_a_score_is_the_agreement_with_the_weighted_mean_of_all_candidates():
     assert scores["averaged"] == pytest.approx(agreement(masks[3] > 0, mean), rel=1e-5)
 
 
+def test_many_epochs_of_the_start_do_not_outvote_few_adversarial_ones():
+    truth = blobs(4)
+    of_start, of_adversarial = (wrong_by(truth, 0.01, seed) for seed in (100, 200))
+    masks = {epoch: of_start if epoch > 3 else wrong_by(truth, 0.01, epoch) for epoch in range(1, 11)}
+    masks |= {11: truth, 12: of_adversarial}
+    alike, outvoted = (Selection(truth.shape, keep=4) for _ in range(2))
+    for epoch, mask in masks.items():
+        scores = alike.consider(epoch, {"raw": mask}, sound=True, adversarial=epoch > 10)
+        outvoted.consider(epoch, {"raw": mask}, sound=True)
+    assert alike.best.epoch == 11
+    assert outvoted.best.epoch <= 10
+    found = {epoch: (mask > 0).astype(float) for epoch, mask in masks.items()}
+    means = [
+        sum(epoch * found[epoch] for epoch in part) / sum(part)  # Later epochs weigh more.
+        for part in (range(1, 11), (11, 12))
+    ]
+    assert scores["raw"] == pytest.approx(agreement(found[12], np.mean(means, axis=0)), rel=1e-5)
+
+
 def test_a_selection_goes_on_from_its_record_and_variables_as_if_it_had_never_stopped():
     truth = blobs(4)
     whole, first, second = (Selection(truth.shape, keep=3) for _ in range(3))
     for epoch in range(1, 7):
         predicted = {"averaged": wrong_by(truth, 0.02 * epoch, epoch), "raw": wrong_by(truth, 0.2 / epoch, 50 + epoch)}
-        whole.consider(epoch, predicted, sound=epoch != 2)
+        how = {"sound": epoch != 2, "adversarial": epoch > 2}
+        whole.consider(epoch, predicted, **how)
         if epoch == 4:
             for variable, stored in zip(second.variables, first.variables, strict=True):
                 variable.assign(stored.numpy())
             second.restore(json.loads(json.dumps(first.record())))
-        (first if epoch < 4 else second).consider(epoch, predicted, sound=epoch != 2)
+        (first if epoch < 4 else second).consider(epoch, predicted, **how)
     assert second.choices == whole.choices

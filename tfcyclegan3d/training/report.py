@@ -249,7 +249,10 @@ def networks(data: RunData) -> str:
     phases = {int(row["epoch"]): row["phase"] for row in data.rows}
     part = ""
     if len(set(phases.values())) > 1:
-        part = "<p>The dotted line is where the adversarial part begins, which learns from your stacks, too."
+        part = (
+            "<p>The dotted line is where the adversarial part begins, which learns from your stacks, too. The epochs "
+            "before it and those after it count alike in the mean, however many they are."
+        )
         if phases.get(best["epoch"]) == START:
             part += " The epoch kept is from before it: it has learned from rendered synthetic masks alone."
         part += "</p>"

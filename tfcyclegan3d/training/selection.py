@@ -1,8 +1,10 @@
 """Choose, without a label, which epoch's networks a run keeps.
 
 Networks that are right agree on the same answer, each wrong one errs in a way of its own: a candidate is scored by how
-well its masks of the probes agree with the mean of all candidates' masks so far. ``benchmarks/selection.py`` compares
-this with the other scores that were tried, and ``docs/selection.md`` shows what it found.
+well its masks of the probes agree with the mean of all candidates' masks so far. Those of the start err alike, those of
+the adversarial part err alike in another way: each part has as much of a say, however long it is.
+``benchmarks/selection.py`` compares this with the other scores that were tried, and ``docs/selection.md`` shows what it
+found.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
 class Selection:
     """Rank candidates as they come, and remember the best few.
 
-    Later candidates know more, so the n-th epoch weighs n times the first in the mean.
+    Later candidates know more, so the n-th epoch weighs n times the first in the mean of its part of the training, the
+    start or the adversarial one; the mean of both parts' means is what candidates are compared with.
 
     Parameters
     ----------
@@ -66,15 +69,16 @@ class Selection:
 
     def __init__(self, shape: Sequence[int], keep: int) -> None:
         self._keep = keep
-        self._sum = tf.Variable(tf.zeros(shape), trainable=False)
-        self._weight = tf.Variable(0.0, trainable=False)
+        # Of the start and of the adversarial part.
+        self._sums = tf.Variable(tf.zeros((2, *shape)), trainable=False)
+        self._weights = tf.Variable(tf.zeros(2), trainable=False)
         self._kept = tf.Variable(tf.zeros((keep, *shape), tf.uint8), trainable=False)
         self.choices: list[Choice] = []
 
     @property
     def variables(self) -> list[tf.Variable]:
         """What a checkpoint has to hold beside the record."""
-        return [self._sum, self._weight, self._kept]
+        return [self._sums, self._weights, self._kept]
 
     @property
     def best(self) -> Choice | None:
@@ -92,7 +96,12 @@ class Selection:
         return {choice.epoch for choice in self.choices}
 
     def consider(
-        self, epoch: int, predicted: Mapping[str, np.ndarray], sound: bool, settled: bool = True
+        self,
+        epoch: int,
+        predicted: Mapping[str, np.ndarray],
+        sound: bool,
+        settled: bool = True,
+        adversarial: bool = False,
     ) -> dict[str, float]:
         """Take an epoch's candidates in and rank all that are remembered anew.
 
@@ -109,6 +118,8 @@ class Selection:
             No monitor failed whose consequence is more than a warning.
         settled : bool
             The losses ask for objects as large as they are by then.
+        adversarial : bool
+            The epoch is one of the adversarial part.
 
         Returns
         -------
@@ -118,17 +129,17 @@ class Selection:
         if sound and settled and not all(choice.settled for choice in self.choices):
             self._forget()
         entries = [(choice, kept) for choice, kept in zip(self.choices, self._kept.numpy(), strict=False)]
-        total, weight = self._sum.numpy(), float(self._weight.numpy())
+        sums, weights = self._sums.numpy(), self._weights.numpy()
         for which, masks in predicted.items():
             kept = (masks > 0).astype(np.uint8)
-            total += np.float32(epoch) * kept
-            weight += epoch
+            sums[int(adversarial)] += np.float32(epoch) * kept
+            weights[int(adversarial)] += epoch
             entries.append((Choice(epoch, which, 0.0, sound, settled), kept))
-        mean = total / np.float32(weight)
+        mean = np.mean([total / weight for total, weight in zip(sums, weights, strict=True) if weight > 0], axis=0)
         ranked = [(replace(one, score=agreement(kept, mean)), kept) for one, kept in entries]
         ranked.sort(key=lambda entry: (entry[0].sound, entry[0].score), reverse=True)
-        self._sum.assign(total)
-        self._weight.assign(weight)
+        self._sums.assign(sums)
+        self._weights.assign(weights)
         self.choices = [choice for choice, _ in ranked[: self._keep]]
         blank = np.zeros_like(ranked[0][1])
         self._kept.assign(np.stack([kept for _, kept in ranked[: self._keep]] + [blank] * (self._keep - len(ranked))))
@@ -136,8 +147,8 @@ class Selection:
 
     def _forget(self) -> None:
         self.choices = []
-        self._sum.assign(tf.zeros_like(self._sum))
-        self._weight.assign(0.0)
+        self._sums.assign(tf.zeros_like(self._sums))
+        self._weights.assign(tf.zeros_like(self._weights))
 
     def record(self) -> list[dict[str, Any]]:
         """Return plain values that ``restore`` takes; the variables are kept apart."""
