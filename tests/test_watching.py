@@ -345,6 +345,17 @@ def test_an_unsound_epoch_is_chosen_only_where_there_is_no_sound_one():
     assert selection.best.epoch == 2
 
 
+def test_an_unsound_epoch_has_no_say_in_which_sound_one_is_chosen():
+    truth = blobs(4)
+    selection = Selection(truth.shape, keep=4)
+    selection.consider(1, {"raw": wrong_by(truth, 0.01, 1)}, sound=True)
+    before = [variable.numpy() for variable in selection.variables[:2]]
+    selection.consider(2, {"raw": -truth}, sound=False, adversarial=True)
+    for variable, value in zip(selection.variables, before, strict=False):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    assert selection.best.epoch == 1
+
+
 def test_epochs_that_draw_too_large_by_intention_are_forgotten_once_a_sound_one_does_not():
     truth = blobs(4)
     large = np.where(ndimage.binary_dilation(truth > 0, iterations=2), 1.0, -1.0)

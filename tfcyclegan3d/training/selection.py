@@ -106,7 +106,7 @@ class Selection:
         """Take an epoch's candidates in and rank all that are remembered anew.
 
         The first sound and settled epoch makes the selection forget all before it, which err alike: their losses asked
-        for larger objects.
+        for larger objects. Once a sound one is remembered, unsound ones have no say in the mean.
 
         Parameters
         ----------
@@ -129,11 +129,13 @@ class Selection:
         if sound and settled and not all(choice.settled for choice in self.choices):
             self._forget()
         entries = [(choice, kept) for choice, kept in zip(self.choices, self._kept.numpy(), strict=False)]
+        has_say = sound or not any(choice.sound for choice in self.choices)
         sums, weights = self._sums.numpy(), self._weights.numpy()
         for which, masks in predicted.items():
             kept = (masks > 0).astype(np.uint8)
-            sums[int(adversarial)] += np.float32(epoch) * kept
-            weights[int(adversarial)] += epoch
+            if has_say:
+                sums[int(adversarial)] += np.float32(epoch) * kept
+                weights[int(adversarial)] += epoch
             entries.append((Choice(epoch, which, 0.0, sound, settled), kept))
         mean = np.mean([total / weight for total, weight in zip(sums, weights, strict=True) if weight > 0], axis=0)
         ranked = [(replace(one, score=agreement(kept, mean)), kept) for one, kept in entries]
