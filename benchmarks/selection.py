@@ -32,7 +32,6 @@ from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.preparation import Prepared, prepare
 from tfcyclegan3d.training.probes import one_by_one
 from tfcyclegan3d.training.selection import agreement
-from tfcyclegan3d.training.trainer import ADVERSARIAL
 
 USED = "agreement with all epochs"
 
@@ -76,7 +75,7 @@ class Scorer:
             load_checkpoint(path, self._trainer.state() | self._stored.variables())
             self._trainer.restored()
             predicted = self._trainer.predictions()
-            adversarial = self._trainer.phase(0) == ADVERSARIAL  # What the weights say, whatever the progress.
+            adversarial = self._trainer.is_adversarial
             used = own.selection.consider(epoch, predicted, sound=True, adversarial=adversarial)
             for which, masks in predicted.items():
                 scores = {USED: used[which], **self._scores(which, masks)}

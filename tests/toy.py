@@ -37,6 +37,7 @@ class ToyTrainer:
     distribution = Distribution()
     recall, beginning, judge = CycleGANTrainer.recall, CycleGANTrainer.beginning, CycleGANTrainer.judge
     checks, phase_of = CycleGANTrainer.checks, CycleGANTrainer.phase_of
+    is_adversarial = True
 
     def __init__(self, prepared, distribution):
         self.config, self.notes = prepared.config, prepared.notes

@@ -138,13 +138,13 @@ class CycleGANTrainer:
         return ADVERSARIAL if "critics" in losses else START
 
     @property
-    def _is_adversarial(self) -> bool:
+    def is_adversarial(self) -> bool:
         """Whether the networks have done adversarial steps."""
         return bool(self._gan.n_steps.numpy() > 0)
 
     def phase(self, progress: float) -> str:
         """Return ``"start"`` or ``"cyclegan"``, by the share of the training done; there is no way back."""
-        return START if progress < self.config.training.start_fraction and not self._is_adversarial else ADVERSARIAL
+        return START if progress < self.config.training.start_fraction and not self.is_adversarial else ADVERSARIAL
 
     def step(self, index: int, progress: float, rate: float = 1.0) -> dict[str, tf.Tensor]:
         """Do step ``index``, ``progress`` of the way, at ``rate`` times the configured learning rates.
@@ -223,7 +223,7 @@ class CycleGANTrainer:
         if is_saved and decision.action != GO_BACK:
             sound = not any(one.fails and config.monitors.is_severe(one.monitor) for one in readings)
             settled = config.training.start_fraction == 0 or _faded(config, progress) >= 1
-            scores = course.selection.consider(epoch, predicted, sound, settled, self._is_adversarial)
+            scores = course.selection.consider(epoch, predicted, sound, settled, self.is_adversarial)
         found = {f"monitors/{one.monitor}": one.value for one in readings if not math.isnan(one.value)}
         return decision, found | {f"scores/{which}": score for which, score in scores.items()}
 
