@@ -75,8 +75,7 @@ class Scorer:
             load_checkpoint(path, self._trainer.state() | self._stored.variables())
             self._trainer.restored()
             predicted = self._trainer.predictions()
-            adversarial = self._trainer.is_adversarial
-            used = own.selection.consider(epoch, predicted, sound=True, adversarial=adversarial)
+            used = own.selection.consider(epoch, predicted, sound=True, adversarial=self._trainer.is_adversarial)
             for which, masks in predicted.items():
                 scores = {USED: used[which], **self._scores(which, masks)}
                 row = {"epoch": epoch, "which": which, "dice": self._dice(which), "scores": scores}
