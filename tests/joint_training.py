@@ -18,8 +18,9 @@ import tensorflow as tf
 import tfcyclegan3d as tc
 from tests.tiny import TINY
 from tfcyclegan3d import errors
+from tfcyclegan3d.training import cyclegan, replicas, start
 from tfcyclegan3d.training import distribution as distributions
-from tfcyclegan3d.training import replicas
+from tfcyclegan3d.training.fused_adam import FusedAdam
 
 # So small that the differences of rounding, which networks this small amplify, stay what they are from step to step.
 RATE = 1e-5
@@ -84,6 +85,28 @@ def scaled_step(distribution):
     return found
 
 
+def adam_steps(distribution, kind):
+    """A weight and its moments on every replica, after steps of an Adam along the means of gradients of their own."""
+    with distribution.scope():
+        weight = keras.Variable([1.0, 2.0])
+        optimizer = kind(0.1)
+        optimizer.build([weight])
+
+    @tf.function
+    def run(gradients):
+        def on_replica():
+            own = gradients[tf.distribute.get_replica_context().replica_id_in_sync_group]
+            replicas.apply_mean_gradients(optimizer, [own], [weight])
+
+        distribution._strategy.run(on_replica)
+
+    for gradients in ([[0.1, 3.0], [0.3, -1.0]], [[0.2, 0.0], [-0.6, 1.0]]):
+        run(tf.constant(gradients))
+    local = distribution._strategy.experimental_local_results
+    kept = (weight, optimizer._momentums[0], optimizer._velocities[0])
+    return [[one.numpy().tolist() for one in local(variable.value)] for variable in kept]
+
+
 def what_workers_agree_on(distribution):
     """What each worker gets from calls in which it differs from the other."""
     worker = distribution.worker
@@ -107,13 +130,14 @@ def main(folder, n_devices):
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * n_devices)
     config = CONFIG.replace({} if in_cluster else {"training.devices": n_devices})
     distribution = distributions.choose(config.training)
-    keras.optimizers.Adam = descent
+    cyclegan.FusedAdam = start.FusedAdam = descent
     run = tc.train([stack(0)], [stack(1) > 0.8], config, folder / "run", progress=False)
     found = {"verdict": run.verdict, "n_replicas": distribution.n_replicas}
     if in_cluster:
         found |= what_workers_agree_on(distribution)
     elif n_devices > 1:
         found["scaled"] = scaled_step(distribution)
+        found["adams"] = [adam_steps(distribution, kind) for kind in (keras.optimizers.Adam, FusedAdam)]
     (folder / f"found_{distribution.worker}.json").write_text(json.dumps(found))
     if in_cluster and distribution.worker == 1:
         os._exit(0)  # Without a word, while the other waits for it.

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tests.tiny import TINY
 from tfcyclegan3d.synthesis.simulation import simulate_stack
+from tfcyclegan3d.training import cyclegan
 from tfcyclegan3d.training.composites import SeparateStep
 from tfcyclegan3d.training.cyclegan import CycleGANStep
 from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
@@ -53,7 +54,7 @@ def eagerly():
 @pytest.fixture
 def plain_descent(monkeypatch):
     """Let every optimiser descend along the gradient itself, so that weights tell the gradients they were moved by."""
-    monkeypatch.setattr(keras.optimizers, "Adam", lambda beta_1: keras.optimizers.SGD())
+    monkeypatch.setattr(cyclegan, "FusedAdam", lambda beta_1: keras.optimizers.SGD())
 
 
 def step_of(kind, config=CONFIG):

@@ -145,6 +145,13 @@ def test_a_gradient_that_overflows_on_one_device_keeps_both_from_the_step_and_ha
         assert scale == [wanted, wanted]
 
 
+def test_the_fused_adam_takes_the_steps_of_keras_adam_on_every_device(trained):
+    wanted, fused = (np.array(one) for one in found(trained["two devices"])["adams"])
+    np.testing.assert_allclose(fused, wanted, rtol=1e-4)
+    np.testing.assert_array_equal(fused[:, 0], fused[:, 1])
+    assert np.abs(fused[0, 0] - [1.0, 2.0]).min() > 0.01
+
+
 def test_workers_go_by_the_chiefs_clock_and_stop_together(trained):
     for worker in range(2):
         gave = found(trained["two workers"], worker)

@@ -13,6 +13,7 @@ from tfcyclegan3d.models.outputs import with_logits
 from tfcyclegan3d.precision import scaled
 from tfcyclegan3d.training import replicas
 from tfcyclegan3d.training.averaging import WeightAverage
+from tfcyclegan3d.training.fused_adam import FusedAdam
 from tfcyclegan3d.training.image_pool import ImagePool
 from tfcyclegan3d.training.networks import Networks
 
@@ -58,9 +59,7 @@ class CycleGANStep:
         batchwise = keras.layers.BatchNormalization
         self._samples_meet = any(isinstance(layer, batchwise) for critic in critics for layer in critic.layers)
         self._trained = self._trained_variables()
-        self.optimizers = {
-            name: scaled(keras.optimizers.Adam(beta_1=training.beta_1), policy) for name in self._trained
-        }
+        self.optimizers = {name: scaled(FusedAdam(beta_1=training.beta_1), policy) for name in self._trained}
         for name, optimizer in self.optimizers.items():
             optimizer.build(self._trained[name])
         self.set_learning_rates(training.generator_learning_rate, training.critic_learning_rate)

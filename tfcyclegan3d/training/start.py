@@ -5,7 +5,6 @@ No user image and no label takes part. It puts the networks where CycleGAN's unp
 
 from __future__ import annotations
 
-import keras
 import tensorflow as tf
 
 from tfcyclegan3d import losses
@@ -13,6 +12,7 @@ from tfcyclegan3d.models.outputs import with_logits
 from tfcyclegan3d.precision import scaled
 from tfcyclegan3d.training import replicas
 from tfcyclegan3d.training.averaging import WeightAverage
+from tfcyclegan3d.training.fused_adam import FusedAdam
 from tfcyclegan3d.training.networks import Networks
 
 
@@ -36,7 +36,7 @@ class StartStep:
         self._to_image = networks.mask_to_image
         self._variables = networks.generator_variables
         self._average = average
-        self.optimizer = scaled(keras.optimizers.Adam(learning_rate), policy)
+        self.optimizer = scaled(FusedAdam(learning_rate), policy)
         self.optimizer.build(self._variables)
 
     @tf.function

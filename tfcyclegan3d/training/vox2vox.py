@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfcyclegan3d import losses
 from tfcyclegan3d.config_sections import TrainingConfig
 from tfcyclegan3d.precision import scaled
+from tfcyclegan3d.training.fused_adam import FusedAdam
 
 
 class Vox2VoxStep:
@@ -47,9 +48,7 @@ class Vox2VoxStep:
         self._dice_weight, self._class_weights = dice_weight, tuple(class_weights)
         rates = {"generator_optimizer": training.generator_learning_rate}
         rates["critic_optimizer"] = training.critic_learning_rate
-        self.optimizers = {
-            name: scaled(keras.optimizers.Adam(rate, training.beta_1), policy) for name, rate in rates.items()
-        }
+        self.optimizers = {name: scaled(FusedAdam(rate, training.beta_1), policy) for name, rate in rates.items()}
         self.optimizers["generator_optimizer"].build(image_to_mask.trainable_variables)
         self.optimizers["critic_optimizer"].build(critic.trainable_variables)
 
