@@ -12,7 +12,7 @@ from keras import layers
 
 from tfcyclegan3d.models.layers import InstanceNormalization
 from tfcyclegan3d.models.patchgan import patchgan
-from tfcyclegan3d.models.quick import BlockedConv3D, quickened
+from tfcyclegan3d.models.quick import BlockedConv3D, EvenConv3D, quickened
 from tfcyclegan3d.models.resnet_generator import resnet_generator
 from tfcyclegan3d.training.fused_normalization import FusedInstanceNormalization
 from tfcyclegan3d.training.networks import build_networks, quick_to_train
@@ -49,10 +49,36 @@ def test_a_blocked_convolution_and_its_gradients_are_those_of_the_plain_one(size
         np.testing.assert_allclose(own, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize(
+    "settings", [{}, {"strides": 2}, {"padding": "valid"}, {"dilation_rate": 2, "use_bias": False}]
+)
+def test_a_convolution_of_an_odd_number_of_channels_and_its_gradients_are_those_of_the_plain_one(n_channels, settings):
+    settings = {"padding": "same", "activation": "tanh", "bias_initializer": "ones", **settings}
+    plain = of_one(layers.Conv3D(16, 4, **settings), n_channels)
+    quick = quickened(plain, "mixed_bfloat16")
+    assert isinstance(quick.layers[-1], EvenConv3D)
+    batch = random(2, 12, 8, 10, n_channels)
+    wanted, found = plain(batch), tf.function(quick)(batch)
+    np.testing.assert_allclose(np.asarray(found, np.float32), wanted, atol=0.02)
+    target = random(*wanted.shape, seed=1)
+    for own, wanted in zip(gradients(quick, batch, target), gradients(plain, batch, target), strict=True):
+        np.testing.assert_allclose(own, wanted, atol=0.02 * np.abs(wanted).max())
+
+
+def test_only_bfloat16_computes_a_channel_more():
+    plain = of_one(layers.Conv3D(16, 3), 3)
+    for dtype in (None, "float32", "mixed_float16"):
+        assert type(quickened(plain, dtype).layers[-1]) is layers.Conv3D
+    assert type(quickened(of_one(layers.Conv3D(16, 3, dtype="mixed_bfloat16"), 3)).layers[-1]) is EvenConv3D
+    assert type(quickened(of_one(layers.Conv3D(16, 3), 2), "mixed_bfloat16").layers[-1]) is layers.Conv3D
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("filters", [4, 8, 12, 16, 32])
-def test_generators_of_any_number_of_filters_give_in_bfloat16_what_plain_ones_give(filters):
-    plain = resnet_generator(2, 2, filters=filters, blocks=1, seed=3)
-    quick, batch = quickened(plain, "mixed_bfloat16"), random(1, 16, 16, 24, 2)
+def test_generators_of_any_number_of_filters_give_in_bfloat16_what_plain_ones_give(filters, n_channels):
+    plain = resnet_generator(n_channels, n_channels, filters=filters, blocks=1, seed=3)
+    quick, batch = quickened(plain, "mixed_bfloat16"), random(1, 16, 16, 24, n_channels)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(quick(batch, training=True) - batch))
     slope = tape.gradient(loss, quick.trainable_variables[-2])
@@ -158,4 +184,4 @@ def test_a_run_saves_plain_layers(tmp_path):
         saved = keras.saving.load_model(tmp_path / "run" / f"{name}.keras")
         kinds = {type(layer) for layer in saved.layers}
         assert {layers.Conv3D, InstanceNormalization} <= kinds
-        assert not {BlockedConv3D, FusedInstanceNormalization} & kinds
+        assert not {BlockedConv3D, EvenConv3D, FusedInstanceNormalization} & kinds
