@@ -9,7 +9,7 @@ first, ratios, the share of the machine's rate of matrix products in the same pr
 program, which one brings oneself (the two above are not part of the repository), prints "... : SECONDS s" once a step
 and "peak GB X" in the end; the fields in braces are filled in. One whose command names no precision is run once, at
 the paper's size. Last, how many patches the input pipeline of the fast preset delivers for each that its step takes,
-and what XLA makes of that step.
+and what XLA makes of that step, and what it takes without some of what makes it quick (``--part parts`` alone).
 """
 
 from __future__ import annotations
@@ -23,8 +23,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from unittest import mock
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tfcyclegan3d.training.start import StartStep
 
 PATCH, N_CHANNELS = 64, 2
 SIZES = {
@@ -176,8 +181,8 @@ def time_input() -> None:
     print(f"seconds per step: start {steps['start']:.3f}, cyclegan {steps['cyclegan']:.3f}")
 
 
-def time_xla() -> None:
-    """Print the seconds of a step of the start of the fast preset, as it is and compiled by XLA."""
+def start_step(n_channels: int, policy: str) -> tuple[StartStep, tuple]:
+    """Return a step of the start of the fast preset, and a batch for it."""
     import tensorflow as tf
 
     from tfcyclegan3d import presets
@@ -185,9 +190,44 @@ def time_xla() -> None:
     from tfcyclegan3d.training.start import StartStep
 
     config = presets.fast()
-    step = StartStep(build_networks(config.model, N_CHANNELS, "float32", seed=0), 5e-4, "float32", average=None)
-    image = tf.random.uniform((1, *config.training.patch_shape, N_CHANNELS), -1, 1)
-    batch = image, tf.sign(image), tf.constant([2.0, 2.0])
+    step = StartStep(build_networks(config.model, n_channels, policy, seed=0), 5e-4, policy, average=None)
+    image = tf.random.uniform((1, *config.training.patch_shape, n_channels), -1, 1)
+    return step, (image, tf.sign(image), tf.constant([2.0] * n_channels))
+
+
+def time_parts(rounds: int) -> None:
+    """Print the seconds of that step in bfloat16, taken in turn, without some of what makes it quick."""
+    import keras
+
+    from tfcyclegan3d.models import quick
+    from tfcyclegan3d.training import start
+
+    for n_channels in (1, 2):
+        steps = {"as it is": start_step(n_channels, "mixed_bfloat16")}
+        if n_channels % 2:
+            with mock.patch.object(quick, "EvenConv3D", keras.layers.Conv3D):
+                steps["an odd number of channels as it is"] = start_step(n_channels, "mixed_bfloat16")
+        with mock.patch.object(start, "FusedAdam", keras.optimizers.Adam):
+            steps["Adam in operations of Keras"] = start_step(n_channels, "mixed_bfloat16")
+        seconds: dict[str, list[float]] = {name: [] for name in steps}
+        for _ in range(rounds):
+            for name, (step, batch) in steps.items():
+                begun = time.perf_counter()
+                float(step(*batch)["supervised"])
+                seconds[name].append(time.perf_counter() - begun)
+        own = np.median(seconds["as it is"][N_STEPS:])
+        for name, taken in seconds.items():
+            median = np.median(taken[N_STEPS:])
+            print(f"| {n_channels} | {name} | {median:.3f} | {median / own:.2f} |", flush=True)
+
+
+def time_xla() -> None:
+    """Print the seconds of that step in float32, as it is and compiled by XLA."""
+    import tensorflow as tf
+
+    from tfcyclegan3d.training.start import StartStep
+
+    step, batch = start_step(N_CHANNELS, "float32")
     compiled = tf.function(lambda *arrays: StartStep.__call__.python_function(step, *arrays), jit_compile=True)
     for name, one in (("as it is", step), ("compiled by XLA", compiled)):
         seconds = []
@@ -241,6 +281,8 @@ def main() -> None:
             time_our_step(*map(int, arguments[:3]), arguments[3])
         elif part == "product":
             time_matrix_product(*arguments)
+        elif part == "parts":
+            time_parts(*map(int, arguments or ["60"]))
         elif part == "xla":
             time_xla()
         else:
@@ -264,6 +306,8 @@ def main() -> None:
     print("| --- | ---: | ---: | ---: |")
     print(_own("input").strip())
     print(_own("xla").strip())
+    print("\n| channels | a step of the start of fast | seconds | times |\n| ---: | --- | ---: | ---: |")
+    print(_own("parts").strip())
 
 
 if __name__ == "__main__":
