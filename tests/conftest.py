@@ -26,8 +26,8 @@ GROUPS = {
         tile_invariance tiling training watching
     """,
     "conformance": """
-        baselines documented_commands documented_names errors_page export frozen groups models notebooks other_readers
-        presets quick volumes zarrs
+        baselines documented_commands documented_names errors_page export frozen fused_adam groups models notebooks
+        other_readers presets quick volumes zarrs
     """,
     "e2e": """
         command_line consequences crossval disk distribution evaluate_command killed_runs measure_command
