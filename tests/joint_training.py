@@ -62,6 +62,20 @@ def stack(seed):
     return rng.random((12, 20, 20, 2)) ** np.linspace(0.5, 2, 20)[:, np.newaxis]
 
 
+def stepping(distribution, optimizer, weight):
+    """A function that moves a weight along the mean of gradients, one a replica."""
+
+    @tf.function
+    def run(gradients):
+        def on_replica():
+            own = gradients[tf.distribute.get_replica_context().replica_id_in_sync_group]
+            replicas.apply_mean_gradients(optimizer, [own], [weight])
+
+        distribution._strategy.run(on_replica)
+
+    return run
+
+
 def scaled_step(distribution):
     """One weight, its loss scale and a step counter on every replica, after gradients of which one overflowed."""
     with distribution.scope():
@@ -69,17 +83,10 @@ def scaled_step(distribution):
         optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0), initial_scale=8.0)
         optimizer.build([weight])
 
-    @tf.function
-    def run(gradients):
-        def on_replica():
-            own = gradients[tf.distribute.get_replica_context().replica_id_in_sync_group]
-            replicas.apply_mean_gradients(optimizer, [own * 8.0], [weight])
-
-        distribution._strategy.run(on_replica)
-
+    run = stepping(distribution, optimizer, weight)
     found = []
     for gradients in ([0.1, 0.3], [0.1, float("inf")], [float("nan"), 0.1]):
-        run(tf.constant(gradients))
+        run(8.0 * tf.constant(gradients))
         local = distribution._strategy.experimental_local_results
         found.append([[float(one) for one in local(part.value)] for part in (weight, optimizer.dynamic_scale)])
     return found
@@ -92,14 +99,7 @@ def adam_steps(distribution, kind):
         optimizer = kind(0.1)
         optimizer.build([weight])
 
-    @tf.function
-    def run(gradients):
-        def on_replica():
-            own = gradients[tf.distribute.get_replica_context().replica_id_in_sync_group]
-            replicas.apply_mean_gradients(optimizer, [own], [weight])
-
-        distribution._strategy.run(on_replica)
-
+    run = stepping(distribution, optimizer, weight)
     for gradients in ([[0.1, 3.0], [0.3, -1.0]], [[0.2, 0.0], [-0.6, 1.0]]):
         run(tf.constant(gradients))
     local = distribution._strategy.experimental_local_results
