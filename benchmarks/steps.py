@@ -9,7 +9,7 @@ first, ratios, the share of the machine's rate of matrix products in the same pr
 program, which one brings oneself (the two above are not part of the repository), prints "... : SECONDS s" once a step
 and "peak GB X" in the end; the fields in braces are filled in. One whose command names no precision is run once, at
 the paper's size. Last, how many patches the input pipeline of the fast preset delivers for each that its step takes,
-and what XLA makes of that step, and what it takes without some of what makes it quick (``--part parts`` alone).
+what XLA makes of that step, and how long it takes without some of what makes it quick (``--part parts`` alone).
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def start_step(n_channels: int, policy: str) -> tuple[StartStep, tuple]:
     return step, (image, tf.sign(image), tf.constant([2.0] * n_channels))
 
 
-def time_parts(rounds: int) -> None:
+def time_parts(rounds: int = 60) -> None:
     """Print the seconds of that step in bfloat16, taken in turn, without some of what makes it quick."""
     import keras
 
@@ -282,7 +282,7 @@ def main() -> None:
         elif part == "product":
             time_matrix_product(*arguments)
         elif part == "parts":
-            time_parts(*map(int, arguments or ["60"]))
+            time_parts(*map(int, arguments))
         elif part == "xla":
             time_xla()
         else:
