@@ -31,8 +31,8 @@ LEVELS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.03, 0.02, 0.0
 TOLERANCE, TOLERATED_VOXELS = 0.03, 0.5
 # Share of the objects left out at either end: a median of eight depends on which one happens to be the fourth.
 TRIMMED = 0.25
-# Share beyond which outlines are not what is lacking: what was told is wrong, or what was found.
-IMPLAUSIBLE = 0.15
+# Share by which diameters may grow: where more is lacking, what was told may be wrong, or what was found.
+MOST_GROWTH = 0.15
 # Objects that are not cut, below which they say little.
 LEAST_OBJECTS = 4
 # Coarse voxels of a stack that are looked at, and stacks.
@@ -72,17 +72,16 @@ def move_outlines(
     spacing = [side / size[2] * factor for side, factor in zip(size, factors, strict=True)]
     forward = _forward(network, config)
     found = outline_levels(prepared.images, forward, told, spacing, multiple_of(network))
-    moved = {k: level for k, (level, _, _) in found.items() if level != LEVELS[0]}
     notes = []
     for k, (level, before, after) in found.items():
         what = f"outlines are moved to where the probability was {level:g}, {after:.3g} voxels across"
-        if k not in moved:
-            what = "too unlike for outlines to be moved; check the diameter, and whether objects are found whole"
+        if before * (1 + MOST_GROWTH) < told[k]:
+            what += ", and no further; check the diameter, and whether objects are found whole"
         notes.append(f"{config.classes[k]}: told to be {told[k]:.3g} voxels across, found {before:.3g}: {what}")
-    if not moved:
-        return None, notes
-    move_levels(network, moved)
-    return tuple(moved.get(k, LEVELS[0]) for k in range(len(config.classes))), notes
+    if not found:
+        return None, []
+    move_levels(network, {k: level for k, (level, _, _) in found.items()})
+    return tuple(found[k][0] if k in found else LEVELS[0] for k in range(len(config.classes))), notes
 
 
 def told_diameters(prepared: Prepared) -> dict[int, float]:
@@ -153,10 +152,10 @@ def outline_levels(
     -------
     dict of int to (level, before, after)
         For the channels whose objects lack more of what is told than is tolerated: the highest of ``LEVELS`` at which
-        the typical diameter, the mean of the middle half of all, reaches the one told, or the lowest at which no more
-        than ``MOST_AWAY`` of the mask lies away from every object, and that diameter at one half and at the level.
-        Where they lack more than ``IMPLAUSIBLE``, the level is one half. Objects that are larger are left as they are:
-        what is told is a diameter in the plane, and many are longer along Z.
+        the typical diameter, the mean of the middle half of all, reaches the one told, or ``MOST_GROWTH`` more than it
+        is at one half, or the lowest at which no more than ``MOST_AWAY`` of the mask lies away from every object; and
+        that diameter at one half and at the level. Objects that are larger are left as they are: what is told is a
+        diameter in the plane, and many are longer along Z.
     """
     found: dict[int, list[np.ndarray]] = {k: [] for k in diameters}
     n_voxels = {k: np.zeros((2, len(LEVELS))) for k in diameters}
@@ -176,13 +175,10 @@ def outline_levels(
         typical = _middle_mean(each)
         if typical[0] >= told - max(TOLERANCE * told, TOLERATED_VOXELS):
             continue
-        if typical[0] < (1 - IMPLAUSIBLE) * told:
-            levels[k] = (LEVELS[0], float(typical[0]), float(typical[0]))
-            continue
         of_objects, away = n_voxels[k]
         near = away <= MOST_AWAY * (of_objects + away)
         last = max(int(np.logical_and.accumulate(near).sum()) - 1, 0)
-        large = typical[: last + 1] >= told
+        large = typical[: last + 1] >= min(told, (1 + MOST_GROWTH) * typical[0])
         chosen = int(np.argmax(large)) if large.any() else last
         if chosen > 0:
             levels[k] = (LEVELS[chosen], float(typical[0]), float(typical[chosen]))
