@@ -344,6 +344,20 @@ def test_a_prior_for_diameters_draws_objects_of_about_that_size():
     assert prior.objects[0].fill_fraction == (0.2, 0.2)
 
 
+def test_a_prior_of_long_objects_draws_them_along_z():
+    prior = prior_for({"nuclei": 12.0}, 0.1, axial_elongation=1.5)
+    sides = {"z": [], "across": []}
+    drawn = synthesize_masks((60, 150, 150), prior, seed=3)
+    for one in ndimage.find_objects(drawn.objects[..., 0]):
+        if all(part.start > 0 and part.stop < size for part, size in zip(one, drawn.objects.shape[:3], strict=True)):
+            z, y, x = (part.stop - part.start for part in one)
+            sides["z"].append(z)
+            sides["across"].extend((y, x))
+    assert len(sides["z"]) > 20
+    assert np.mean(sides["across"]) == pytest.approx(12, rel=0.1)
+    assert np.mean(sides["z"]) == pytest.approx(1.5 * 12, rel=0.1)
+
+
 @pytest.mark.parametrize(
     "prior",
     [

@@ -179,6 +179,7 @@ def test_a_prior_that_cannot_be_drawn_is_refused_and_told_why(changes, said):
         lambda: prior_for({"nuclei": 0}, 0.2),
         lambda: prior_for({}, 0.2),
         lambda: prior_for({"nuclei": 5}, 1.5),
+        lambda: prior_for({"nuclei": 5}, 0.2, axial_elongation=0.9),
         lambda: NUCLEI.select(("er",)),
         lambda: save_prior(NUCLEI, "prior.txt"),
         lambda: Prior.from_dict([1]),

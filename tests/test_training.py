@@ -665,7 +665,8 @@ def test_given_diameters_make_the_prior_on_the_stacks_own_grid(stack):
     image = nuclei_of(stack, (1.0, 0.5, 0.5))
     prepared = prepare([image], None, OPEN.replace({"synthesis.diameters": {"nuclei": "8um"}}))
     assert voxel_aspect(image) == (2.0, 1.0, 1.0)
-    assert prepared.prior == prior_for({"nuclei": 8.0}, prepared.prior.objects[0].fill_fraction, unit="um")
+    fill_fraction = prepared.prior.objects[0].fill_fraction
+    assert prepared.prior == prior_for({"nuclei": 8.0}, fill_fraction, unit="um", axial_elongation=1.2)
     assert prepared.voxel_size == (1.0, 0.5, 0.5)
     # 16 voxels along X become 8: every second voxel; along Z they are 8 already.
     assert prepared.config.preprocessing.downsampling == (1, 2, 2)

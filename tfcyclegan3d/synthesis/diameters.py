@@ -12,6 +12,11 @@ from tfcyclegan3d.synthesis.prior_values import Interval, Triple
 from tfcyclegan3d.volumes import Grid, Volume
 
 ROUNDING = 1e-6
+# How semi-axes scatter about half of the typical diameter.
+LEAST, MOST = 0.7, 1.3
+# Microscopes show objects longer along Z than they are, and people draw what they see. Of told diameters alone: what is
+# measured in a stack says so itself.
+AXIAL_ELONGATION = 1.2
 # What is said of stacks whose voxel size nothing tells.
 TAKEN_FOR_ISOTROPIC = (
     "the voxel size is not known: voxels are taken to be as long along Z as along Y and X; where planes lie further "
@@ -113,18 +118,22 @@ def prior_for(
     diameters: Mapping[str, float],
     fill_fraction: float | Interval | Mapping[str, float | Interval],
     unit: str = "voxels",
+    axial_elongation: float = 1.0,
 ) -> Prior:
     """Return a prior from the least a user can know: how large the objects are and how full the stack is.
 
     Parameters
     ----------
     diameters : dict of str to float
-        A typical diameter of each class, in ``unit``: ellipsoids are drawn whose semi-axes each lie uniformly in 0.7 to
-        1.3 times half of it. The classes are not paired.
+        A typical diameter of each class in the XY plane, in ``unit``: ellipsoids are drawn whose semi-axes each lie
+        uniformly in 0.7 to 1.3 times half of it. The classes are not paired.
     fill_fraction : float, (low, high), or a dict of these by class
         Share of the voxels covered by each class, in (0, 1).
     unit : {"voxels", "um"}
         Of the diameters.
+    axial_elongation : float
+        How many times as long as wide objects are along Z in the mean, at least 1. Above 1, they turn in the XY plane
+        alone, and the semi-axis along Z lies uniformly in 0.7 to 2 ``axial_elongation`` - 0.7 times half the diameter.
 
     Returns
     -------
@@ -133,34 +142,41 @@ def prior_for(
     Raises
     ------
     PriorError
-        Where a diameter or the fill fraction is not positive.
+        Where a diameter or the fill fraction is not positive, or the elongation is below 1.
     """
+    if not values.is_number(axial_elongation) or axial_elongation < 1:
+        raise errors.PriorError(f"axial_elongation received {axial_elongation!r}", "give a number of at least 1")
     objects = []
     for name, diameter in diameters.items():
         if not values.is_number(diameter) or diameter <= 0:
             raise errors.PriorError(f"{name}: diameter received {diameter!r}", f"give a length above 0, in {unit}")
         share = fill_fraction[name] if isinstance(fill_fraction, Mapping) else fill_fraction
         share = (share, share) if values.is_number(share) else share
-        semi_axes = (tuple(float(f"{factor * diameter:.6g}") for factor in (0.35, 0.65)),) * 3
-        objects.append(ObjectPrior(name, "ellipsoid", semi_axes, fill_fraction=share))
-    return Prior(tuple(objects), unit=unit, orientation="any")
+        across, along_z = (
+            (float(f"{LEAST * diameter / 2:.6g}"), float(f"{most * diameter / 2:.6g}"))
+            for most in (MOST, 2 * axial_elongation - LEAST)
+        )
+        objects.append(ObjectPrior(name, "ellipsoid", (across, across, along_z), fill_fraction=share))
+    return Prior(tuple(objects), unit=unit, orientation="any" if axial_elongation == 1 else "in-plane")
 
 
 def prior_of_diameters(
     diameters: Mapping[str, float], fill_fractions: Mapping[str, Interval], voxel_size_um: Triple | None
 ) -> Prior:
-    """Return the prior of objects of known diameters, in micrometres where the voxel size is known.
+    """Return the prior of objects of told diameters, in micrometres where the voxel size is known.
+
+    Objects are a little longer along Z (``AXIAL_ELONGATION``).
 
     Parameters
     ----------
     diameters : dict of str to float
-        In voxels along X.
+        In the XY plane, in voxels along X.
     fill_fractions : dict of str to (low, high)
         Share of the voxels covered by each class.
     voxel_size_um : (z, y, x) or None
         Of the stacks.
     """
     if voxel_size_um is None:
-        return prior_for(diameters, fill_fractions)
+        return prior_for(diameters, fill_fractions, axial_elongation=AXIAL_ELONGATION)
     in_um = {name: value * voxel_size_um[2] for name, value in diameters.items()}
-    return prior_for(in_um, fill_fractions, unit="um")
+    return prior_for(in_um, fill_fractions, "um", AXIAL_ELONGATION)
