@@ -11,7 +11,8 @@ import tfcyclegan3d as tc
 from tfcyclegan3d.evaluation.objects import labels_of
 from tfcyclegan3d.synthesis.microscope import CLEAN, HARD, Microscope
 
-# One-class stacks: files below the data folder, typical diameter in the plane in voxels, voxel size in um where the file lacks it.
+# One-class stacks: files below the data folder, typical diameter in voxels in the plane, voxel size in um where the
+# file lacks it.
 REAL = {
     "8-cell": ("qcanet/8_cell_stage_raw.tif", "qcanet/8_cell_stage_truth.tif", 16, None),
     "6001240": ("idr6001240/dapi_half.tif", "idr6001240/labels_half.tif", 17, (1.0, 0.72, 0.72)),
