@@ -57,6 +57,9 @@ def test_no_level_is_taken_at_which_much_of_the_mask_lies_away_from_every_object
     assert levels_of(np.maximum(balls(10.0, width=0.3), haze), {0: 11.2})[0][0] == pytest.approx(0.25)
     haze[:, ::3] = 0.48
     assert levels_of(np.maximum(balls(10.0, width=0.3), haze), {0: 11.2}) == {}
+    # What lacks more than outlines could give is told of, though.
+    level, before, after = levels_of(np.maximum(balls(10.0, width=0.3), haze), {0: 14.0})[0]
+    assert (level, before) == (0.5, after)
 
 
 @pytest.mark.parametrize("told", [6.0, 9.5, 10.2])

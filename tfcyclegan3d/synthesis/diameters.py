@@ -13,7 +13,7 @@ from tfcyclegan3d.volumes import Grid, Volume
 
 ROUNDING = 1e-6
 # How semi-axes scatter about half of the typical diameter.
-LEAST, MOST = 0.7, 1.3
+AXIS_SCATTER = (0.7, 1.3)
 # Microscopes show objects longer along Z than they are, and people draw what they see. Of told diameters alone: what is
 # measured in a stack says so itself.
 AXIAL_ELONGATION = 1.2
@@ -146,16 +146,17 @@ def prior_for(
     """
     if not values.is_number(axial_elongation) or axial_elongation < 1:
         raise errors.PriorError(f"axial_elongation received {axial_elongation!r}", "give a number of at least 1")
+    least, most = AXIS_SCATTER
     objects = []
     for name, diameter in diameters.items():
         if not values.is_number(diameter) or diameter <= 0:
             raise errors.PriorError(f"{name}: diameter received {diameter!r}", f"give a length above 0, in {unit}")
         share = fill_fraction[name] if isinstance(fill_fraction, Mapping) else fill_fraction
         share = (share, share) if values.is_number(share) else share
-        across, along_z = (
-            (float(f"{LEAST * diameter / 2:.6g}"), float(f"{most * diameter / 2:.6g}"))
-            for most in (MOST, 2 * axial_elongation - LEAST)
+        shortest, widest, longest = (
+            float(f"{factor * diameter / 2:.6g}") for factor in (least, most, 2 * axial_elongation - least)
         )
+        across, along_z = (shortest, widest), (shortest, longest)
         objects.append(ObjectPrior(name, "ellipsoid", (across, across, along_z), fill_fraction=share))
     return Prior(tuple(objects), unit=unit, orientation="any" if axial_elongation == 1 else "in-plane")
 

@@ -72,16 +72,19 @@ def move_outlines(
     spacing = [side / size[2] * factor for side, factor in zip(size, factors, strict=True)]
     forward = _forward(network, config)
     found = outline_levels(prepared.images, forward, told, spacing, multiple_of(network))
+    moved = {k: level for k, (level, _, _) in found.items() if level != LEVELS[0]}
     notes = []
     for k, (level, before, after) in found.items():
         what = f"outlines are moved to where the probability was {level:g}, {after:.3g} voxels across"
+        if k not in moved:
+            what = "outlines stay where they are"
         if before * (1 + MOST_GROWTH) < told[k]:
             what += ", and no further; check the diameter, and whether objects are found whole"
         notes.append(f"{config.classes[k]}: told to be {told[k]:.3g} voxels across, found {before:.3g}: {what}")
-    if not found:
-        return None, []
-    move_levels(network, {k: level for k, (level, _, _) in found.items()})
-    return tuple(found[k][0] if k in found else LEVELS[0] for k in range(len(config.classes))), notes
+    if not moved:
+        return None, notes
+    move_levels(network, moved)
+    return tuple(moved.get(k, LEVELS[0]) for k in range(len(config.classes))), notes
 
 
 def told_diameters(prepared: Prepared) -> dict[int, float]:
@@ -154,8 +157,9 @@ def outline_levels(
         For the channels whose objects lack more of what is told than is tolerated: the highest of ``LEVELS`` at which
         the typical diameter, the mean of the middle half of all, reaches the one told, or ``MOST_GROWTH`` more than it
         is at one half, or the lowest at which no more than ``MOST_AWAY`` of the mask lies away from every object; and
-        that diameter at one half and at the level. Objects that are larger are left as they are: what is told is a
-        diameter in the plane, and many are longer along Z.
+        that diameter at one half and at the level, which is one half where none lower may be taken: such channels are
+        left out unless ``MOST_GROWTH`` would not do either. Objects that are larger are left as they are: what is told
+        is a diameter in the plane, and many are longer along Z.
     """
     found: dict[int, list[np.ndarray]] = {k: [] for k in diameters}
     n_voxels = {k: np.zeros((2, len(LEVELS))) for k in diameters}
@@ -180,7 +184,7 @@ def outline_levels(
         last = max(int(np.logical_and.accumulate(near).sum()) - 1, 0)
         large = typical[: last + 1] >= min(told, (1 + MOST_GROWTH) * typical[0])
         chosen = int(np.argmax(large)) if large.any() else last
-        if chosen > 0:
+        if chosen > 0 or (1 + MOST_GROWTH) * typical[0] < told:
             levels[k] = (LEVELS[chosen], float(typical[0]), float(typical[chosen]))
     return levels
 
