@@ -301,6 +301,21 @@ def test_another_call_does_not_go_on_with_what_it_did_not_begin(here, monkeypatc
     assert len(again.made) == len(load_model("run").plan((20, 65, 75), (20, 52, 52)).blocks)
 
 
+def test_calls_for_other_stacks_leave_each_others_work_alone(here, monkeypatch):
+    shutil.copy("cells.tif", "other.tif")
+    arguments = ("--images", "cells.tif", "-o", "out", "--tile", "20,52,52")
+    with monkeypatch.context() as patch:
+        Stopping(patch, 3)
+        assert predict(*arguments) == 130
+    assert predict("--images", "other.tif", "-o", "out") == 0
+    assert predict("--images", "other.tif", "-o", "out") == 2  # Its masks are there: refused, and tidied up after.
+    with monkeypatch.context() as patch:
+        again = Stopping(patch, 10**9)
+        assert predict(*arguments) == 0
+    assert len(again.made) <= len(load_model("run").plan((20, 65, 75), (20, 52, 52)).blocks) - 2
+    assert not (here / "out" / WORKSPACES).exists()
+
+
 def test_files_of_others_are_not_replaced_by_going_on(here, monkeypatch):
     with monkeypatch.context() as patch:
         Stopping(patch, 2)

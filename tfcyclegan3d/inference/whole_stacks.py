@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tfcyclegan3d.inference import finishing, seams
 from tfcyclegan3d.inference.making import make_blocks, prepare
 from tfcyclegan3d.inference.objects import diameters_of, move_objects, number_objects
 from tfcyclegan3d.inference.predictor import SegmentationModel
-from tfcyclegan3d.inference.workspace import OBJECTS, SHARES, Job, Workspace
+from tfcyclegan3d.inference.workspace import OBJECTS, Job, Workspace
 from tfcyclegan3d.objects.instances import VALLEY
 from tfcyclegan3d.tiling import Shape
 from tfcyclegan3d.volumes import read_grid, stack_name
@@ -114,7 +114,7 @@ def segment_stacks(
 
     What is not finished lies in a hidden folder beside the outputs and is gone at the end, and when a stack cannot be
     segmented; a call that was interrupted or killed, or has lost its workers, leaves it, and the same call goes on
-    behind the last whole block.
+    behind the last whole block. Calls for other stacks may write into the same folder at the same time.
 
     Parameters
     ----------
@@ -148,10 +148,9 @@ def segment_stacks(
     if wanted.objects is not None:
         for path in paths:  # What is wrong with diameters is said before any work.
             diameters_of(model.config, read_grid(path, **wanted.reading), wanted.objects)
-    with _workspaces(folder / WORKSPACES) as scratch:
+    with _workspaces(folder / WORKSPACES, [stack_name(path) for path in paths]) as spaces:
         fingerprint = _file(model_path / "image_to_mask.keras")
         jobs = [job_of(path, model, model_path, wanted, fingerprint) for path in paths]
-        spaces = [Workspace(scratch / job.name) for job in jobs]
         for job, workspace in zip(jobs, spaces, strict=True):
             if workspace.shares(job) is None and not overwrite:
                 refuse_existing(folder, names_of(job.name))
@@ -243,24 +242,31 @@ def _segment(
 
 
 @contextmanager
-def _workspaces(folder: Path) -> Iterator[Path]:
-    """Give the folder of unfinished work, which an interruption leaves, as does what befalls workers."""
-    folder.mkdir(exist_ok=True)
+def _workspaces(folder: Path, names: Sequence[str]) -> Iterator[list[Workspace]]:
+    """Give the workspace of each stack, which an interruption leaves, as does what befalls workers.
+
+    Those of other stacks in the folder are another call's, which may be at work.
+    """
+    with errors.writing(folder):
+        folder.mkdir(exist_ok=True)
+    spaces = [Workspace(folder / name) for name in names]
     try:
-        yield folder
+        yield spaces
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        if isinstance(error, errors.ClusterError) and _holds_work(folder):
+        if isinstance(error, errors.ClusterError) and any(space.holds_work() for space in spaces):
             raise
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(spaces, folder)
         raise
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(spaces, folder)
 
 
-def _holds_work(folder: Path) -> bool:
-    """Tell whether any block is made, or any stack finished."""
-    return any(itertools.chain(folder.glob("*/done/*"), folder.glob(f"*/{SHARES}")))
+def _remove(spaces: Iterable[Workspace], folder: Path) -> None:
+    for space in spaces:
+        shutil.rmtree(space.folder, ignore_errors=True)
+    with suppress(OSError):  # Another call's workspaces are in it.
+        folder.rmdir()
 
 
 def _with_finished(error: errors.UserError, n_finished: int, n_stacks: int) -> errors.UserError:

@@ -152,6 +152,10 @@ class Workspace:
         done = {int(mark.name) for mark in (self.folder / "done").iterdir() if mark.name.isdecimal()}
         return [number for number in range(len(plan.blocks)) if number not in done]
 
+    def holds_work(self) -> bool:
+        """Tell whether any block is made, or the stack finished."""
+        return (self.folder / SHARES).is_file() or any((self.folder / "done").glob("*"))
+
     def write(self, kind: str, place: Tile, values: np.ndarray) -> None:
         """Write a block's voxels, ZYXC."""
         write_box(self.level(kind), place.slices, values)
