@@ -22,8 +22,8 @@ GROUPS = {
     "unit": """
         blocks centres composites config data_layout figures flips folds info instances kernels losses masks
         measurements measuring microscope noise notebook_figures objects outlines overlap pairing patches pictures
-        pipeline precision_and_colours precision_of_training preprocessing priors progress sources stitching tables
-        tile_invariance tiling training watching
+        pipeline placing precision_and_colours precision_of_training preprocessing priors progress sources stitching
+        tables tile_invariance tiling training watching
     """,
     "conformance": """
         baselines documented_commands documented_names errors_page export frozen fused_adam groups models notebooks

@@ -313,6 +313,10 @@ def test_help_says_whether_the_seed_is_used(capsys, command, used):
         (["--images", CELLS, "--object-diameter", "nuclei=large", "--masks", CELLS], "--object-diameter"),
         (["--images", CELLS, "--object-diameter", "nuclei=9", "--prior", "{files}/er.json"], "--object-diameter"),
         (["--images", CELLS, "--prior", "{files}/er.json", "--masks", CELLS], "--prior"),
+        (["--demo", "--axes", "ZCYX"], "--demo: cannot be used with --axes"),
+        (["--demo", "--channels", "1,0"], "--demo: cannot be used with --channels"),
+        (["--demo", "--voxel-size", "1,1,1"], "--demo: cannot be used with --voxel-size"),
+        (["--demo", "--missing-chunks", "fill"], "--demo: cannot be used with --missing-chunks fill"),
     ],
 )
 def test_an_option_that_would_have_no_effect_is_refused(here, files, capsys, arguments, said):
@@ -545,6 +549,17 @@ def test_a_prediction_by_a_training_that_has_not_ended_says_so(here, files, trai
         (here / "run" / "manifest.json").write_text(json.dumps(manifest | {"verdict": verdict}))
         assert run("predict", "run", *arguments, "-o", verdict) == 0
         assert f"warning: run: its training is {verdict}, not finished" in capsys.readouterr().err
+
+
+def test_a_prediction_of_stacks_of_other_voxels_says_so(here, files, trained, capsys):
+    trained_on = json.loads((trained / "manifest.json").read_text())["voxel_size_um"]
+    stack = read_volume(files / "cells.tif")
+    for name, factor in (("same", 1.04), ("finer", 0.5), ("coarser", 2)):
+        write_volume(here / f"{name}.tif", Volume(stack.array, tuple(factor * side for side in trained_on)))
+    capsys.readouterr()
+    assert run("predict", trained, "--images", "same.tif", "finer.tif", "coarser.tif", "--quiet", "-o", "masks") == 0
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("warning: finer and 1 more: voxels of ")
 
 
 def test_train_predict_and_evaluate_go_the_whole_way(here, files, trained, capsys):

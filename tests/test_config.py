@@ -157,6 +157,11 @@ def test_replace_names_a_key_that_does_not_exist_and_those_that_do(key):
     assert "training.epochs," in str(caught.value)
 
 
+def test_keys_within_keys_are_named_in_full():
+    with pytest.raises(errors.UnknownKeyError, match=r" monitors\.collapse\.threshold,"):
+        Config().replace({"monitors.collapse.treshold": 1})
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_replace_does_not_overwrite_a_whole_section(section):
     with pytest.raises(errors.UnknownKeyError, match=section):
@@ -408,7 +413,7 @@ def test_a_text_that_is_no_list_is_refused_rather_than_a_crash(value):
         ("inference.overlap", [-1, 64, 100], [0, 63]),
         ("inference.threshold", [0, 1, -0.5, 1.5, "nan"], [0.001, 0.999]),
         ("inference.outline_levels", [[0], [0.6], [0.3, "nan"]], [[0.5], [0.05, 0.3]]),
-        ("seed", [-1], [0]),
+        ("seed", [-1, 2**32], [0, 2**32 - 1]),
     ],
 )
 def test_values_outside_their_range_are_refused_and_those_on_its_edge_kept(key, outside, limits):

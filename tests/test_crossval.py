@@ -12,7 +12,7 @@ import pytest
 
 from tests.tiny import TINY
 from tfcyclegan3d import errors, presets
-from tfcyclegan3d.experiments import cross_validation, methods
+from tfcyclegan3d.experiments import comparison_demo, cross_validation, methods
 from tfcyclegan3d.experiments.cross_validation import Place, cross_validate
 from tfcyclegan3d.experiments.data_layout import plain_layout
 from tfcyclegan3d.experiments.folds import nested_folds
@@ -168,6 +168,75 @@ def test_a_comparison_is_resumed_that_began_when_a_setting_did_not_exist_yet(sta
 def test_a_comparison_is_not_replaced_unasked(compared, stacks):
     with pytest.raises(errors.OutputExistsError):
         compare(stacks, compared.path)
+
+
+def test_all_that_a_comparison_writes_is_known_to_be_its_own(compared):
+    assert {path.name for path in compared.path.iterdir()} == {*cross_validation.CONTENTS}
+    assert compared.results == [*cross_validation.RESULTS]
+
+
+@pytest.mark.parametrize("name", ["cells/mine.txt", "scores.csv", "table1.md", "figure1.png"])
+def test_a_users_file_of_the_same_name_is_not_replaced_unasked(stacks, tmp_path, name):
+    mine = tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    with pytest.raises(errors.OutputExistsError):
+        compare(stacks, tmp_path, ("otsu",))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
+    assert mine.read_text() == "mine"
+
+
+def test_cells_without_the_plan_of_a_comparison_are_deleted_by_nothing(stacks, tmp_path):
+    mine = tmp_path / "cells" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(errors.OutputError, match="it holds cells, which no cross-validation wrote"):
+        compare(stacks, tmp_path, ("otsu",), overwrite=True)
+    assert mine.read_text() == "mine"
+
+
+def test_nothing_of_a_comparison_stays_among_the_results_of_the_one_that_replaces_it(stacks, tmp_path, monkeypatch):
+    def failing(*_):
+        raise RuntimeError("out of luck")
+
+    output = tmp_path / "out"
+    assert compare(stacks, output, ("otsu",)).results
+    monkeypatch.setattr(cross_validation.methods, "threshold", failing)
+    again = compare(stacks, output, ("smoothed-otsu",), overwrite=True)
+    assert not again.cells and not again.results
+    assert {path.name for path in output.iterdir()} == {"crossval.json", "cells"}
+
+
+@pytest.fixture
+def small_demo(monkeypatch):
+    monkeypatch.setattr(comparison_demo, "SHAPE", SHAPE)
+
+
+def demo(output, **how):
+    return comparison_demo.compare_on_simulated(output, TINY, changes=SMALL, progress=False, **how)
+
+
+def test_the_demo_does_not_replace_a_users_stacks_unasked(small_demo, tmp_path):
+    mine = tmp_path / "stacks" / "truth_000.tif"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(errors.OutputExistsError):
+        demo(tmp_path, chosen=("otsu",))
+    with pytest.raises(errors.ModelError, match="no cross-validation to resume"):
+        demo(tmp_path, chosen=("otsu",), resume=True)
+    for wrong in ({"chosen": ("bogus",)}, {"chosen": ("otsu",), "n_folds": 4}, {"seeds": ()}):
+        with pytest.raises(errors.OptionError):
+            demo(tmp_path, **wrong, overwrite=True)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
+    assert mine.read_text() == "mine"
+
+
+def test_the_demo_goes_on_with_the_stacks_it_wrote(small_demo, tmp_path):
+    demo(tmp_path / "out", chosen=("otsu",))
+    stack = tmp_path / "out" / "stacks" / "stack_000.tif"
+    before = stack.stat().st_mtime_ns
+    assert len(demo(tmp_path / "out", chosen=("otsu", "smoothed-otsu"), resume=True).cells) == 6
+    assert stack.stat().st_mtime_ns == before
 
 
 def test_all_methods_share_patches_grid_and_length(compared):

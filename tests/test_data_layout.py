@@ -204,6 +204,18 @@ def test_numbered_objects_may_be_the_truth(simulated):
     np.testing.assert_array_equal(layout.open_truths()[2].array, simulate_stack((8, 30, 32), seed=(1, 2)).truth.objects)
 
 
+def test_truths_that_do_not_tell_their_axes_have_those_of_the_images(tmp_path):
+    array = np.random.default_rng(0).integers(1, 9, (4, 2, 6, 5), np.uint8)
+    tifffile.imwrite(tmp_path / "stack_1.tif", array)
+    tifffile.imwrite(tmp_path / "truth_1.tif", array)
+    write_volume(tmp_path / "truth_2.tif", Volume(np.moveaxis(array, 1, -1)))
+    with pytest.raises(errors.AxesError):
+        plain_layout([tmp_path / "stack_1.tif"], [tmp_path / "truth_1.tif"])
+    for truth in ("truth_1.tif", "truth_2.tif"):
+        stacks = plain_layout([tmp_path / "stack_1.tif"], [tmp_path / truth], axes="ZCYX")
+        np.testing.assert_array_equal(stacks.open_truths()[0].array, np.moveaxis(array, 1, -1))
+
+
 def test_one_class_is_read_from_files_of_axes_zyx_with_instance_numbers(tmp_path):
     numbers = np.arange(60, dtype=np.uint16).reshape(3, 4, 5)
     for side in ("images", "truth"):

@@ -90,10 +90,10 @@ def test_the_table_of_one_stack_has_a_row_per_class_under_aligned_headings(folde
 
 
 def test_the_table_of_several_stacks_ends_with_their_means(folder, capsys):
-    for name in ("a", "b"):
+    for name in ("a", "x", "y"):
         write(folder / f"{name}.tif", masks(1, 1))
     write(folder / "none.tif", np.zeros((4, 9, 8, 1), bool))
-    assert run("--prediction", "a.tif", "none.tif", "--truth", "a.tif", "b.tif", "--quiet") == 0
+    assert run("--prediction", "a.tif", "none.tif", "--truth", "x.tif", "y.tif", "--quiet") == 0
     assert capsys.readouterr().out.splitlines() == [
         "stack      class     Dice  precision  recall",
         "a.tif      nuclei  1.0000     1.0000  1.0000",
@@ -113,6 +113,28 @@ def test_of_a_folder_of_predictions_only_the_masks_are_taken_and_of_a_simulated_
     assert [stack["prediction"] for stack in content["stacks"]] == ["s0_mask.tif", "s1_mask.tif"]
     assert [stack["truth"] for stack in content["stacks"]] == ["truth_000.tif", "truth_001.tif"]
     assert content["classes"]["nuclei"] == {"dice": 1, "precision": 1, "recall": 1}
+
+
+def test_predictions_that_would_meet_the_truth_of_another_are_refused(folder, capsys):
+    for k, name in enumerate("abc"):
+        write(folder / "out" / f"{name}_mask.tif", masks(k))
+        write(folder / "out" / f"{name}_objects.tif", masks(k), k + 1)
+        write(folder / "sim" / f"truth_{name}.tif", masks(k))
+        write(folder / "sim" / f"objects_{name}.tif", masks(k), k + 1)
+    for options in ((), ("--objects",)):
+        assert run("--prediction", "out", "--truth", "sim", *options) == 0
+    capsys.readouterr()
+    for kind in ("mask", "objects"):
+        (folder / "out" / f"c_{kind}.tif").unlink()
+    for kind in ("truth", "objects"):
+        (folder / "sim" / f"{kind}_a.tif").unlink()
+    for options in ((), ("--objects",)):
+        assert run("--prediction", "out", "--truth", "sim", "--json", "scores.json", *options) == 2
+        printed = capsys.readouterr()
+        ours, theirs = ("a_objects.tif", "objects_b.tif") if options else ("a_mask.tif", "truth_b.tif")
+        assert f"{ours} would be paired with {theirs}" in printed.err
+        assert printed.err.count("\n") == 1 and not printed.out
+    assert not (folder / "scores.json").exists()
 
 
 def test_classes_can_be_named(folder):

@@ -2,14 +2,17 @@
 
 import argparse
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 import tifffile
 
-from tfcyclegan3d import errors
+from tfcyclegan3d import errors, tiling
 from tfcyclegan3d.cli import info
-from tfcyclegan3d.volumes import Volume, write_volume
+from tfcyclegan3d.describing import PERCENTILES, describe
+from tfcyclegan3d.tiff import reading
+from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
 
 def run(*arguments):
@@ -82,6 +85,36 @@ def test_a_stack_that_cannot_be_read_ends_with_the_users_error(tmp_path):
         run(tmp_path / "a.tif")
     with pytest.raises(errors.FileMissingError):
         run(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.zarr"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_a_stack_in_parts_is_described_as_a_whole_one(tmp_path, monkeypatch, name, dtype):
+    values = (300 * np.random.default_rng(0).normal(size=(6, 9, 8, 2))).astype(dtype)
+    write_volume(tmp_path / name, Volume(values))
+    whole = describe(tmp_path / name)
+    monkeypatch.setattr(tiling, "SLAB_VALUES", 100)
+    parts = describe(tmp_path / name)
+    for k, (one, other) in enumerate(zip(whole["channels"], parts["channels"], strict=True)):
+        channel = read_volume(tmp_path / name).array[..., k]
+        assert (other["min"], other["max"]) == (channel.min(), channel.max())
+        assert list(other["percentiles"].values()) == np.percentile(channel, PERCENTILES).tolist()
+        assert one["mean"] == channel.mean(dtype=np.float64)
+        assert other.pop("mean") == pytest.approx(one.pop("mean"))
+    assert parts == whole
+
+
+def test_a_stack_is_not_taken_into_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_IN_MEMORY", 2**20)
+    monkeypatch.setattr(tiling, "SLAB_VALUES", 2**18)
+    values = (np.arange(2**24) % 60000).astype(np.uint16).reshape(64, 512, 512)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
+    tracemalloc.start()
+    described = describe(tmp_path / "a.tif")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < values.nbytes / 2
+    assert list(described["channels"][0]["percentiles"].values()) == np.percentile(values, PERCENTILES).tolist()
 
 
 def test_the_command_has_a_summary_and_an_example():

@@ -146,6 +146,20 @@ def test_a_folder_means_its_masks_or_its_labels(folder):
     assert {path.name.split("_")[0] for path in folder.glob("[ml]a*/*")} == {"cells"}
 
 
+def test_stacks_that_would_meet_the_image_of_another_are_refused(folder, capsys, labels):
+    for name in ("masks", "images"):
+        (folder / name).mkdir()
+    for name in ("a", "b"):
+        write_volume(f"masks/{name}_probability.tif", Volume(labels > 0))
+    for name in ("b", "c"):
+        write_volume(f"images/stack_{name}.tif", Volume(labels))
+    said = refused(capsys, "--prediction", "masks", "--images", "images", "-o", "out")
+    assert "a_probability.tif would be paired with stack_b.tif" in said
+    assert not (folder / "out").exists()
+    (folder / "images/stack_c.tif").rename("images/stack_a.tif")
+    assert run("--prediction", "masks", "--images", "images", "-o", "out", "--quiet") == 0
+
+
 def test_parquet_is_written_where_it_is_asked_for(folder):
     needs_pyarrow()
     assert run("--labels", "plain.tif", "-o", "out", "--format", "parquet", "--quiet") == 0
@@ -207,6 +221,7 @@ def test_one_giant_blob_is_one_object(folder):
         (["--labels", "cells_objects.tif", "--images", "small.tif"], "(6, 7, 8)"),
         (["--labels", "cells_objects.tif", "--classes", "a,b,c"], "3 classes are named"),
         (["--labels", "cells_objects.tif", "--object-diameter", "nuclei=8"], "leave it out with --labels"),
+        (["--labels", "cells_objects.tif", "--threshold", "0.7"], "leave it out with --labels"),
         (["--labels", "cells_objects.tif", "--pairs", "nuclei"], "name two classes"),
         (["--labels", "cells_objects.tif", "--pairs", "nuclei,er"], "the classes are golgi, nuclei"),
         (["--labels", "cells_objects.tif", "--max-distance", "near"], "give a length above 0"),

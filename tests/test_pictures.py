@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 
+from tfcyclegan3d import errors
 from tfcyclegan3d.colours import picture_colours
 from tfcyclegan3d.inference.pictures import overview
+from tfcyclegan3d.inference.seams import Seams
 from tfcyclegan3d.volumes import Volume
 
 
@@ -63,3 +66,19 @@ def test_every_plane_of_a_wide_stack_is_seen_from_the_side():
     side = figure.axes[5].images[0]
     np.testing.assert_array_equal(side.get_array()[..., 0], mask[:, 0, ::4, 0])
     assert side.get_extent() == [-0.5, 2399.5, 4.5, -0.5]
+
+
+def test_a_picture_of_seams_is_drawn_whole_or_not_at_all(tmp_path, monkeypatch):
+    def full_disk(figure, path, **options):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    seams = Seams(np.zeros(1), np.zeros(1), np.zeros((6, 8, 1), np.int32), ((4, 6, 8), (4, 3, 4)))
+    grid = Volume(np.zeros((4, 6, 8, 1))).grid
+    monkeypatch.setattr(Figure, "savefig", full_disk)
+    with pytest.raises(errors.OutputError, match=r"seams\.png: cannot be written \(No space left on device\)"):
+        seams.draw(tmp_path / "seams.png", ("nuclei",), grid)
+    assert not [*tmp_path.iterdir()]
+    monkeypatch.undo()
+    seams.draw(tmp_path / "seams.png", ("nuclei",), grid)
+    assert [path.name for path in tmp_path.iterdir()] == ["seams.png"]

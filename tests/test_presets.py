@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tfcyclegan3d import presets
+from tfcyclegan3d import errors, presets
 from tfcyclegan3d.training.networks import generator_of
 
 DOCS = Path(__file__).parents[1] / "docs" / "presets.md"
@@ -88,6 +88,15 @@ def test_a_third_table_holds_what_a_method_changes(column, preset, method):
     written = {key: json.loads(cell) for key, cell in written.items() if cell}
     assert {key: own[key] for key in written} == written
     assert {key for key, value in own.items() if value != before[key]} <= set(written)
+
+
+@pytest.mark.parametrize("method", ["cyclegan", "two-stage", "vox2vox"])
+def test_settings_of_a_method_are_not_taken_for_another_one(method):
+    of_unet = presets.with_method(presets.fast(), "unet")
+    with pytest.raises(errors.OptionError, match=f"--method: received '{method}'; leave it out: .* of unet"):
+        presets.with_method(of_unet, method)
+    assert presets.with_method(of_unet, "unet") == of_unet
+    assert presets.with_method(presets.fast(), method).method == method
 
 
 @pytest.mark.parametrize(("preset", "n_parameters"), [("paper", 8_567_362), ("authors", 26_483_270)])

@@ -519,6 +519,17 @@ def test_a_run_can_be_repeated_from_its_configuration(eagerly, short_run, path, 
 # ---- stopping and going on
 
 
+def test_an_interruption_at_the_end_of_an_epoch_that_is_not_saved_is(path, tmp_path):
+    rarely = TWO_EPOCHS.replace({"training.checkpoint_every": 5})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CycleGANTrainer, "step", interrupting_at(2))
+        run = tc.train([path], None, rarely, tmp_path / "run", progress=False)
+    assert run.verdict == "interrupted"
+    assert checkpoint_of(run.path, 1)["clock/step"] == 3
+    assert tc.train([path], None, None, run.path, resume=True, progress=False).verdict == "finished"
+    assert [row["step"] for row in rows_of(run.path)] == ["3", "6"]
+
+
 def test_an_interrupted_run_has_saved_what_it_learned(interrupted, path):
     assert (interrupted.verdict, interrupted.exit_status) == ("interrupted", 130)
     assert manifest_of(interrupted.path)["verdict"] == "interrupted"

@@ -1,16 +1,19 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.cli import main as command_line
+from tfcyclegan3d.synthesis import fitting
 from tfcyclegan3d.synthesis.diameters import prior_for
 from tfcyclegan3d.synthesis.fitting import fit_prior
 from tfcyclegan3d.synthesis.masks import synthesize_scene
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI
 from tfcyclegan3d.synthesis.prior_file import load_prior, save_prior
 from tfcyclegan3d.synthesis.simulation import simulate_stack
+from tfcyclegan3d.tiff import reading
 from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
 
@@ -159,6 +162,27 @@ def test_a_fit_says_what_it_found_and_draws_it(synthesize, tmp_path, capsys, sta
     assert f"# nuclei: diameter {found['diameter']:.3g} um" in (tmp_path / "out" / "prior.yaml").read_text()
 
 
+def test_stacks_are_fitted_to_one_after_the_other(synthesize, tmp_path, monkeypatch, capsys):
+    noise = np.random.default_rng(0).integers(0, 99, (32, 256, 512), np.uint8)
+    for name in "abc":
+        write_volume(tmp_path / f"{name}.tif", Volume(noise))
+    monkeypatch.setattr(reading, "MOST_IN_MEMORY", 0)
+    peaks = []
+
+    def looked_at(stacks, *_):
+        assert sum(stack.array.max() for stack in stacks) == 3 * 98
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        raise errors.VolumeContentError("a", "was looked at", "go on")
+
+    monkeypatch.setattr(fitting, "fit_prior", looked_at)
+    tracemalloc.start()
+    assert synthesize("--like", tmp_path / "*.tif", "--fit", "-o", tmp_path / "out") == 2
+    tracemalloc.stop()
+    assert "was looked at" in capsys.readouterr().err
+    assert peaks[0] < 2 * noise.nbytes
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_voxel_size_given_wins_over_that_of_the_file(synthesize, tmp_path, stack_of_balls):
     arguments = ("--like", stack_of_balls[0], "--voxel-size", "2,2,2", "--fit", "-o", tmp_path / "out", "--quiet")
     assert synthesize(*arguments) == 0
@@ -203,6 +227,12 @@ def test_pairs_are_found_where_objects_lie_by_each_other_and_only_there():
     assert 3 < nuclei.offset[0][1] < 10
     alone = simulate_stack((48, 200, 200), prior_for({"golgi": 12.0, "nuclei": 16.0}, 0.05), seed=6)
     assert all(one.anchor is None for one in fit_prior([alone.image]).prior.objects)
+
+
+def test_channels_that_are_alike_are_paired_where_they_are(stack_of_balls):
+    grey = read_volume(stack_of_balls[0]).array[..., :1]
+    golgi, nuclei = fit_prior([Volume(np.repeat(grey, 2, axis=-1))]).prior.objects
+    assert (nuclei.anchor, nuclei.offset) == (golgi.name, ((0.0, 0.0),) * 3)
 
 
 def test_a_stack_without_objects_asks_for_their_diameter():

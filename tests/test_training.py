@@ -648,6 +648,16 @@ def test_a_voxel_size_that_nothing_tells_is_noted(stack, size, n_notes):
     assert sum("the voxel size is not known" in note for note in notes) == n_notes
 
 
+@pytest.mark.parametrize(
+    ("sizes", "n_notes"),
+    [([(2.0, 0.5, 0.5), (1.0, 0.5, 0.5)], 1), ([(2.0, 0.5, 0.5), (2.0, 0.51, 0.5)], 0), ([(2.0, 0.5, 0.5), None], 0)],
+)
+def test_voxels_that_differ_in_size_from_stack_to_stack_are_noted(stack, sizes, n_notes):
+    notes = prepare([Volume(stack.array, size, f"stack {k}") for k, size in enumerate(sizes)], None, OPEN).notes
+    said = "voxels differ in size: 2 x 0.5 x 0.5 um in stack 0, 1 x 0.5 x 0.5 um in stack 1"
+    assert sum(note.startswith(said) for note in notes) == n_notes
+
+
 def test_one_stack_has_to_have_room_for_an_object_and_a_crop_to_predict_has_not():
     crop, whole = Grid((4, 8, 10), 1, None, "crop"), Grid((40, 80, 100), 1, None, "whole")
     assert diameters_in_voxels({"nuclei": 33}, ["nuclei"], crop, [crop, whole]) == {"nuclei": 33}

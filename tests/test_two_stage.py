@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -93,7 +94,7 @@ def test_stopped_in_either_stage_it_goes_on_from_the_command_line(trained, image
     stack, output = tmp_path / "stack.tif", tmp_path / "run"
     write_volume(stack, image)
     CONFIG.save(tmp_path / "settings.json")
-    given = ["train", "--method", "two-stage", "--images", str(stack), "-o", str(output), "--quiet"]
+    given = ["train", "--images", str(stack), "-o", str(output), "--quiet"]
     small = ["--set", "model.filters=4", "--set", "supervised.levels=2"]
 
     def train_until(trainer):
@@ -105,8 +106,8 @@ def test_stopped_in_either_stage_it_goes_on_from_the_command_line(trained, image
 
         with monkeypatch.context() as patch:
             patch.setattr(trainer, "step", interrupt)
-            resumed = ["--resume"] if output.exists() else ["--config", str(tmp_path / "settings.json")]
-            return main([*given, *resumed, *small])
+            begun = ["--method", "two-stage", "--config", str(tmp_path / "settings.json")]
+            return main([*given, *(["--resume"] if output.exists() else begun), *small])
 
     assert train_until(CycleGANTrainer) == 130
     assert not (output / "config.json").exists()
@@ -115,6 +116,21 @@ def test_stopped_in_either_stage_it_goes_on_from_the_command_line(trained, image
     assert main([*given, "--resume", *small]) in (0, 3)
     assert RunFolder(output).read_manifest()["method"] == "two-stage"
     assert len(RunFolder(output).read_metrics()) == 1
+
+
+def test_a_run_is_repeated_from_its_settings(trained, image, tmp_path, capsys):
+    stack = tmp_path / "stack.tif"
+    write_volume(stack, image)
+    given = ["train", "--images", str(stack), "--quiet", "--config"]
+    assert main([*given, str(trained.path / "config.json"), "-o", str(tmp_path / "again")]) in (0, 3)
+    for stage in (".", "cyclegan"):
+        one, other = (configuration.load(run / stage / "config.json") for run in (trained.path, tmp_path / "again"))
+        assert one == other
+    shutil.copy(trained.path / "config.json", tmp_path / "alone.json")
+    capsys.readouterr()
+    assert main([*given, str(tmp_path / "alone.json"), "-o", str(tmp_path / "more")]) == 2
+    assert "alone.json'; leave it in its run: " in capsys.readouterr().err
+    assert not (tmp_path / "more").exists()
 
 
 def test_what_is_no_cyclegan_is_refused_and_nothing_is_left(image, tmp_path):
@@ -126,3 +142,29 @@ def test_what_is_no_cyclegan_is_refused_and_nothing_is_left(image, tmp_path):
 def test_a_run_is_not_replaced_unasked(trained, image):
     with pytest.raises(errors.OutputExistsError):
         tc.train_two_stage([image], CONFIG, trained.path, segmenter=SEGMENTER, progress=False)
+
+
+def test_what_is_no_run_is_not_resumed_and_keeps_its_files(trained, image, tmp_path):
+    for cyclegan_run in (trained.path / "cyclegan", None):
+        notes = tmp_path / "logs" / "mine.txt"
+        notes.parent.mkdir(exist_ok=True)
+        notes.write_text("mine")
+        with pytest.raises(errors.ModelError, match="holds no run to resume"):
+            tc.train_two_stage(
+                [image],
+                CONFIG,
+                tmp_path,
+                segmenter=SEGMENTER,
+                cyclegan_run=cyclegan_run,
+                resume=True,
+                progress=False,
+            )
+        assert [*tmp_path.rglob("*")] == [notes.parent, notes]
+
+
+def test_a_second_stage_that_died_before_it_could_be_resumed_begins_anew_beside_its_first(trained, image, tmp_path):
+    shutil.copytree(trained.path / "cyclegan", tmp_path / "cyclegan")
+    (tmp_path / "metrics.csv").write_text("half")
+    again = tc.train_two_stage([image], CONFIG, tmp_path, segmenter=SEGMENTER, resume=True, progress=False)
+    assert again.verdict == trained.verdict
+    assert len(RunFolder(tmp_path).read_metrics()) == 1

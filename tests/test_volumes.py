@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfcyclegan3d import errors, volumes
+from tfcyclegan3d.describing import describe
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.volumes import (
     Volume,
     check_image,
-    describe,
     find_images,
     find_stacks,
     read_grid,

@@ -105,6 +105,12 @@ def test_with_statistics_of_the_tile_it_does(network, volume):
     assert np.abs(one - other).max() > 0.01
 
 
+def test_tiles_that_the_network_cannot_take_are_made_smaller(network, volume):
+    model = SegmentationModel(network, CONFIG.replace({"inference.statistics": "tile", "inference.overlap": 8}))
+    one, other = (probabilities(model, volume, largest)[0] for largest in ((16, 32, 20), (19, 35, 23)))
+    np.testing.assert_array_equal(one, other)
+
+
 def test_statistics_of_the_tile_are_merged_as_for_a_stack_in_memory(network, volume):
     """A stack made of several blocks is what one call over the whole of it gives."""
     from tfcyclegan3d import preprocessing

@@ -13,7 +13,8 @@ import zarr
 from tests.zarr_files import stored_as, write_array, write_image
 from tfcyclegan3d import errors, volumes
 from tfcyclegan3d.cli.main import main
-from tfcyclegan3d.volumes import Volume, describe, find_images, find_stacks, read_grid, read_volume, write_volume
+from tfcyclegan3d.describing import describe
+from tfcyclegan3d.volumes import Volume, find_images, find_stacks, read_grid, read_volume, write_volume
 from tfcyclegan3d.zarrs import pyramid
 from tfcyclegan3d.zarrs.pyramid import build_pyramid, plan_levels, reduced
 from tfcyclegan3d.zarrs.reading import open_zarr
@@ -531,6 +532,15 @@ def test_every_level_is_made_of_the_one_below_in_blocks(tmp_path, monkeypatch, m
             finer = np.stack([by_hand(finer[..., channel], steps, method) for channel in range(2)], axis=-1)
             read = read_volume(tmp_path / "a.zarr" / str(number)).array
             np.testing.assert_array_equal(read, finer)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint32])
+def test_numbers_of_objects_are_never_averaged(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(pyramid, "SMALLEST_SIDE", 5)
+    numbers = np.random.default_rng(0).choice(np.array([1, 7, 300], kind), (4, 20, 20, 1))
+    write_volume(tmp_path / "labels.zarr", Volume(numbers))
+    assert read_volume(tmp_path / "labels.zarr").array.dtype == np.uint16
+    assert set(np.unique(read_volume(tmp_path / "labels.zarr" / "1").array)) <= {1, 7, 300}
 
 
 def test_a_pyramid_that_was_interrupted_is_made_good(tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require(self.seed >= 0, "seed", self.seed, "give 0 or more")
+        require(0 <= self.seed < 2**32, "seed", self.seed, f"give 0 to {2**32 - 1}")
         require(
             not self.synthesis.centres or self.method == "cyclegan",
             "synthesis.centres",
@@ -164,5 +164,5 @@ def _dotted(document: Mapping[str, Any], prefix: str = "") -> list[str]:
     keys = []
     for key, value in document.items():
         nested = isinstance(value, dict) and (not prefix or prefix == "monitors.")
-        keys += _dotted(value, f"{key}.") if nested else [f"{prefix}{key}"]
+        keys += _dotted(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}"]
     return keys

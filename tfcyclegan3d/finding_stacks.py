@@ -1,10 +1,10 @@
-"""Finding stacks: what files, folders and globs stand for, in which order, and what they are called."""
+"""Finding stacks: what files, folders and globs stand for, in which order, and whether their names fit each other."""
 
 from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tfcyclegan3d import errors
@@ -12,6 +12,8 @@ from tfcyclegan3d.zarrs.folders import SUFFIX as ZARR
 from tfcyclegan3d.zarrs.folders import is_zarr
 
 SUFFIXES = (".tif", ".tiff")
+# What tells stacks that belong together apart, in names that otherwise agree.
+ROLE = re.compile(r"^(stack|image|truth|objects|mask)_|_(truth|objects|mask|probability)$", re.IGNORECASE)
 
 
 def find_stacks(paths: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -60,6 +62,56 @@ def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
         return kind in ("truth", "objects") and path.parent.resolve() in folders and beside in found
 
     return [path for path in found if not is_companion(path)]
+
+
+def find_named(paths: str | Path | Iterable[str | Path], *names: str) -> list[Path]:
+    """Return the stacks that paths stand for; where one leads to several, some of them meant, without its others.
+
+    The folders that ``predict`` and ``simulate`` write hold probabilities, images and labels beside the masks.
+
+    Parameters
+    ----------
+    paths : str, Path or iterable of these
+        As `find_stacks` takes them; a stack that is given again comes again.
+    *names : str
+        Regular expressions found in the names of what is meant; the first that finds any counts.
+
+    Raises
+    ------
+    UserError
+        As `find_stacks` does.
+    """
+    found: list[Path] = []
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        stacks = find_stacks([path])
+        chosen = ([stack for stack in stacks if re.search(name, stack_name(stack))] for name in names)
+        found += next(filter(None, chosen), stacks)
+    return found
+
+
+def check_names(first: Sequence[Path], second: Sequence[Path]) -> None:
+    """Refuse pairs whose names belong to others, as a missing file or another order makes them.
+
+    Where no name is on both sides, or a stack is given twice, the order is all there is to go by.
+
+    Parameters
+    ----------
+    first, second : sequence of Path
+        As many of one as of the other; the stacks at one place are a pair.
+
+    Raises
+    ------
+    PairingError
+    """
+    names = [[ROLE.sub("", stack_name(path)).lower() for path in side] for side in (first, second)]
+    if set(names[0]).isdisjoint(names[1]) or any(len(set(side)) < len(side) for side in (first, second)):
+        return
+    for one, other, name, name_of_other in zip(first, second, *names, strict=True):
+        if name != name_of_other:
+            raise errors.PairingError(
+                f"{one.name} would be paired with {other.name}, while others have a name in common",
+                "give both in the same order, under the same names",
+            )
 
 
 def _matches(path: Path) -> Iterator[Path]:

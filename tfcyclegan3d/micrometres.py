@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 MICROMETRES = {
@@ -15,6 +16,8 @@ MICROMETRES = {
 }  # fmt: skip
 # A TIFF holds resolutions as fractions of 32-bit integers; rounding gives back the number that was written.
 SIGNIFICANT_DIGITS = 7
+# Share by which sides of voxels may differ and stacks still show objects as large.
+VOXEL_TOLERANCE = 0.05
 
 
 def in_um(size: Any, unit: object) -> float | None:
@@ -32,3 +35,13 @@ def voxel_size(z: float | None, y: float | None, x: float | None) -> tuple[float
     if z is None or y is None or x is None:
         return None
     return (z, y, x) if all(size > 0 and math.isfinite(size) for size in (z, y, x)) else None
+
+
+def voxels_alike(one: Sequence[float], other: Sequence[float], tolerance: float = VOXEL_TOLERANCE) -> bool:
+    """Tell whether two voxel sizes (z, y, x) are the same but for a share of each side."""
+    return all(math.isclose(a, b, rel_tol=tolerance) for a, b in zip(one, other, strict=True))
+
+
+def shown(voxel_size_um: Sequence[float]) -> str:
+    """Return a voxel size as people write it: 1 x 0.2 x 0.2 um."""
+    return " x ".join(f"{side:.4g}" for side in voxel_size_um) + " um"

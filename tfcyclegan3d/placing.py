@@ -23,7 +23,8 @@ def in_place(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        Of the same name, in a hidden folder beside it, which is gone in the end whatever happens.
+        Of the same name, in a hidden folder beside it, which is gone in the end whatever happens. What was there before
+        is back where the block, or the replacing, fails or is interrupted.
 
     Raises
     ------
@@ -33,11 +34,13 @@ def in_place(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with errors.writing(path):
         scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
+        made, replaced = scratch / path.name, scratch / f"replaced-{path.name}"
         try:
-            made = scratch / path.name
             yield made
             if made.is_dir() and path.exists():
-                path.rename(scratch / "replaced")
+                path.rename(replaced)
             made.replace(path)
         finally:
+            if replaced.exists() and not path.exists():
+                replaced.rename(path)
             shutil.rmtree(scratch, ignore_errors=True)

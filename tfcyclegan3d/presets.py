@@ -30,7 +30,9 @@ def paper() -> Config:
     the last alone. Convolutions pad by zeros, as in the published code (the CycleGAN paper reflects), and compute in a
     shorter type where the machine is fast in one, unless ``training.mixed_precision`` is off. An instance
     normalisation adds 1e-5 to the variance (the published code 1e-3 to the deviation). In stacks deeper than a tile,
-    tiles overlap along Z too. The epoch is chosen by the agreement of all epochs, not by eye.
+    tiles overlap along Z too. The epoch is chosen by the agreement of all epochs, not by eye. Of masks of more than
+    2**24 voxels only a part as large is drawn, with as many fewer pairs. Monitors put a training that fails back to its
+    last good epoch, at half its rates.
     """
     return Config(
         preset="paper",
@@ -168,12 +170,15 @@ def with_method(config: Config, method: Method) -> Config:
     Raises
     ------
     OptionError
-        For another method.
+        For another method, or a configuration that is another method's already.
     """
+    if method not in ("cyclegan", *_OF_PAPER):
+        raise errors.OptionError("--method", method, f"choose one of cyclegan, {', '.join(_OF_PAPER)}")
+    if config.method not in ("cyclegan", method):
+        remedy = f"leave it out: the settings are of {config.method}; or give --preset in place of --config"
+        raise errors.OptionError("--method", method, remedy)
     if method == "cyclegan":
         return config
-    if method not in _OF_PAPER:
-        raise errors.OptionError("--method", method, f"choose one of cyclegan, {', '.join(_OF_PAPER)}")
     own = (_OF_PAPER if config.preset in ("paper", "authors") else _SMALL)[method]
     return config.replace({"method": method, **_OF_PAIRS, **own})
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
+from tfcyclegan3d import errors
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.tiff import reading
 from tfcyclegan3d.volumes import Grid, Volume, read_grid, read_volume
 
 Stack = Volume | np.ndarray | str | Path
+Read = TypeVar("Read")
 
 
 class Stacks(Sequence[Volume]):
@@ -27,6 +29,8 @@ class Stacks(Sequence[Volume]):
         Arrays are ZYX or ZYXC.
     axes, channels, voxel_size_um
         How to read files (see ``read_volume``); of arrays and volumes, the channels to keep.
+    axes_where_unclear : str, optional
+        How to read files whose axes neither they nor ``axes`` tell, such as masks stored like their images.
     scratch_folder : str or Path, optional
         Where to put what must be decoded and stays on disk; the system's folder for temporary files if not given.
     allow_missing_chunks : bool
@@ -45,6 +49,7 @@ class Stacks(Sequence[Volume]):
         channels: Sequence[int] | None = None,
         voxel_size_um: tuple[float, float, float] | None = None,
         *,
+        axes_where_unclear: str | None = None,
         scratch_folder: str | Path | None = None,
         allow_missing_chunks: bool = False,
     ) -> None:
@@ -55,6 +60,7 @@ class Stacks(Sequence[Volume]):
             "voxel_size_um": voxel_size_um,
             "allow_missing_chunks": allow_missing_chunks,
         }
+        self._axes_where_unclear = axes_where_unclear
         self._scratch_folder = scratch_folder
         self._kept: dict[int, Volume] = {}
         self._latest: tuple[int, Volume] | None = None
@@ -83,7 +89,8 @@ class Stacks(Sequence[Volume]):
         if self._latest is None or self._latest[0] != index:
             # Room for the next one, where what is larger is decoded to.
             self._latest = None
-            self._latest = index, read_volume(stack, **self._reading, scratch=ScratchFile(self._scratch_folder))
+            scratch = ScratchFile(self._scratch_folder)
+            self._latest = index, self._as_clear(read_volume, stack, scratch=scratch)
         volume = self._latest[1]
         n_bytes = volume.array.nbytes + sum(one.array.nbytes for one in self._kept.values())
         if volume.array.flags.writeable and n_bytes <= reading.MOST_IN_MEMORY:
@@ -91,7 +98,16 @@ class Stacks(Sequence[Volume]):
         return volume
 
     def _grid(self, stack: Stack) -> Grid:
-        return read_grid(stack, **self._reading) if isinstance(stack, str | Path) else self._volume(stack).grid
+        return self._as_clear(read_grid, stack) if isinstance(stack, str | Path) else self._volume(stack).grid
+
+    def _as_clear(self, read: Callable[..., Read], path: str | Path, **how: Any) -> Read:
+        """Read a file by its own axes, or by those for files that do not tell theirs."""
+        try:
+            return read(path, **self._reading, **how)
+        except errors.AxesError:
+            if self._axes_where_unclear is None:
+                raise
+            return read(path, **self._reading | {"axes": self._axes_where_unclear}, **how)
 
     def _volume(self, stack: Volume | np.ndarray) -> Volume:
         volume = stack if isinstance(stack, Volume) else Volume(stack)

@@ -13,7 +13,6 @@ import numpy as np
 
 from tfcyclegan3d import errors, tiling
 from tfcyclegan3d.contents import check_values, check_varied
-from tfcyclegan3d.describing import describe
 from tfcyclegan3d.finding_stacks import find_images, find_stacks, stack_name
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.stored_stacks import read_stored
@@ -25,7 +24,6 @@ __all__ = [
     "Grid",
     "Volume",
     "check_image",
-    "describe",
     "find_images",
     "find_stacks",
     "read_grid",
@@ -33,6 +31,10 @@ __all__ = [
     "stack_name",
     "write_volume",
 ]
+
+
+# Integers of so many bytes, from `label_objects` for one, are numbers of objects; cameras give fewer.
+NUMBER_BYTES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +243,8 @@ def write_volume(path: str | Path, volume: Volume, colours: Sequence[tuple[int, 
 
     bool is written as uint8 0 and 255, every float as float32. Integers are written as uint8 or uint16 where they fit.
     As TIFF, larger or negative ones and stacks of 4 GiB or more become OME-TIFF, since an ImageJ hyperstack cannot hold
-    them.
+    them. Integers of 32 bits and more are taken for numbers of objects, which an OME-Zarr's coarser levels do not
+    average.
 
     Parameters
     ----------
@@ -268,7 +271,10 @@ def write_volume(path: str | Path, volume: Volume, colours: Sequence[tuple[int, 
     """
     if colours is not None and len(colours) != volume.n_channels:
         raise errors.ChannelError(volume.name, volume.n_channels, f"but {len(colours)} colours were given")
-    path, array = Path(path), storable(volume.array, path)
-    write = save_zarr if path.suffix.lower() == ZARR else write_tiff
-    write(path, array, volume.voxel_size_um, colours)
+    path, array, given = Path(path), storable(volume.array, path), volume.array.dtype
+    if path.suffix.lower() == ZARR:
+        are_numbers = given.kind in "iu" and given.itemsize >= NUMBER_BYTES
+        save_zarr(path, array, volume.voxel_size_um, colours, are_numbers=are_numbers)
+    else:
+        write_tiff(path, array, volume.voxel_size_um, colours)
     return path

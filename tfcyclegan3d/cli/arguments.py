@@ -124,6 +124,26 @@ def add_missing_chunks(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_reading(options: argparse.Namespace, only: str) -> None:
+    """Refuse to be told how to read the stacks of the option ``only``, which are read in one way only.
+
+    Raises
+    ------
+    OptionsClashError
+    """
+    from tfcyclegan3d import errors
+
+    given = {
+        "--axes": options.axes is not None,
+        "--channels": options.channels is not None,
+        "--voxel-size": vars(options).get("voxel_size") is not None,
+        "--missing-chunks fill": options.missing_chunks == "fill",
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise errors.OptionsClashError(only, option, f"leave {option} out: such stacks are read in one way only")
+
+
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     """Add ``-o``."""
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=what)

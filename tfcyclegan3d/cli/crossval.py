@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tfcyclegan3d.cli.arguments import add_missing_chunks, add_output, add_reading_arguments, names
+from tfcyclegan3d.cli.arguments import add_missing_chunks, add_output, add_reading_arguments, check_reading, names
 
 SUMMARY = "compare methods by nested cross-validation: the paper's Tables I and II, Figures 1 and 3"
 EXAMPLE = "tfcyclegan3d crossval --images stacks/ --truth stacks/ -o compared"
@@ -106,7 +106,7 @@ def _report(found) -> int:
     if found.interrupted:
         print("interrupted: go on with the same command and --resume")
     else:
-        print(f"{found.path}: table1, table2 and scores (.csv, .md), figure1.png, figure3.png")
+        print(f"{found.path}: {', '.join(found.results) or 'no cell is done, so there are no tables and figures'}")
     return found.exit_status
 
 
@@ -120,7 +120,8 @@ def _check(options: argparse.Namespace) -> None:
         raise errors.OptionError("--images", None, "give stacks and their --truth, or --demo")
     if options.layout == "authors" and (options.truth or len(options.images or ()) != 1):
         raise errors.OptionError("--layout", "authors", "give one folder with --images, and no --truth")
-    _check_reading(options)
+    if options.demo or options.layout == "authors":
+        check_reading(options, "--demo" if options.demo else "--layout authors")
     if options.images and options.layout == "plain" and not options.truth:
         raise errors.OptionError("--truth", None, "give the masks of the stacks, in the same order")
     if options.seeds is not None and options.seeds < 1:
@@ -129,23 +130,6 @@ def _check(options: argparse.Namespace) -> None:
         raise errors.OptionError("--seed", options.seed, "give a whole number of 0 or more")
     if not 0 <= options.labelling_hours < float("inf"):
         raise errors.OptionError("--labelling-hours", options.labelling_hours, "give 0 or more")
-
-
-def _check_reading(options: argparse.Namespace) -> None:
-    """Refuse to be told how to read stacks that are read in one way only."""
-    from tfcyclegan3d import errors
-
-    if not options.demo and options.layout == "plain":
-        return
-    only = "--demo" if options.demo else "--layout authors"
-    given = {
-        "--axes": options.axes is not None,
-        "--channels": options.channels is not None,
-        "--missing-chunks fill": options.missing_chunks == "fill",
-    }
-    for option, is_given in given.items():
-        if is_given:
-            raise errors.OptionsClashError(only, option, f"leave {option} out: such stacks are read in one way only")
 
 
 def _settings(options: argparse.Namespace):

@@ -84,34 +84,18 @@ def run(options: argparse.Namespace) -> None:
 
 def _pairs(predictions: Sequence[str], truths: Sequence[str], objects: bool) -> list[tuple[Path, Path]]:
     """Return the files to compare, in the order given; folders in name order."""
-    wanted = [lambda path: "_mask." in path.name], [lambda path: path.name.startswith("truth_")]
-    if objects:
-        wanted[0].insert(0, lambda path: "_objects." in path.name)
-        wanted[1].insert(0, lambda path: path.name.startswith("objects_"))
-    predicted, true = _stacks(predictions, wanted[0]), _stacks(truths, wanted[1])
+    from tfcyclegan3d.finding_stacks import check_names, find_named
+
+    predicted = find_named(predictions, *(["_objects$"] if objects else []), "_mask$")
+    true = find_named(truths, *(["^objects_"] if objects else []), "^truth_")
     if len(predicted) != len(true):
         raise errors.OptionError(
             "--prediction and --truth",
             f"{len(predicted)} and {len(true)} stacks",
             "give as many stacks of one as of the other, in the same order",
         )
+    check_names(predicted, true)
     return list(zip(predicted, true, strict=True))
-
-
-def _stacks(paths: Sequence[str], meant: Sequence[Callable[[Path], bool]]) -> list[Path]:
-    """Expand paths to stacks; where one leads to several, some of them meant, leave its others out.
-
-    The folders that ``predict`` and ``simulate`` write hold probabilities, images and labels beside the masks. Of what
-    may be meant, the first of which there is any is.
-    """
-    from tfcyclegan3d.volumes import find_stacks
-
-    found: list[Path] = []
-    for path in paths:
-        stacks = find_stacks([path])
-        chosen = ([stack for stack in stacks if is_meant(stack)] for is_meant in meant)
-        found += next(filter(None, chosen), stacks)
-    return found
 
 
 def _class_names(classes: str | None) -> tuple[str, ...] | None:

@@ -23,12 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print a description of each stack; write nothing."""
-    from tfcyclegan3d import volumes
+    from tfcyclegan3d.describing import describe
+    from tfcyclegan3d.finding_stacks import find_stacks
 
     fill = options.missing_chunks == "fill"
-    found = volumes.find_stacks(options.paths)
+    found = find_stacks(options.paths)
     given = {"voxel_size_um": list(options.voxel_size)} if options.voxel_size else {}
-    described = (volumes.describe(path, options.axes, allow_missing_chunks=fill) | given for path in found)
+    described = (describe(path, options.axes, allow_missing_chunks=fill) | given for path in found)
     if options.json:
         print(json.dumps(list(described), indent=2))
         return

@@ -28,6 +28,7 @@ SUMMARY = "measure objects: size, shape, place and brightness of each, pairs of 
 EXAMPLE = "tfcyclegan3d measure --prediction masks/ --images stacks/ -o objects"
 
 SUFFIXES_OF_KINDS = ("_objects", "_mask", "_probability")
+THRESHOLD = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threshold",
         type=float,
-        default=0.5,
         metavar="P",
-        help="probability above which a voxel is part of an object (0.5 if not given); masks need none",
+        help=f"with --prediction: probability above which a voxel is part of an object ({THRESHOLD} if not given); "
+        "masks need none",
     )
     add_valley(parser, "--prediction")
     parser.add_argument("--classes", type=names, metavar="NAME,NAME", help="name of each channel's class")
@@ -106,7 +107,7 @@ def run(options: argparse.Namespace) -> None:
     _check(options)
     check_format(options.format)
     stacks = _stacks(options)
-    images = _images(options.images, len(stacks))
+    images = _images(options.images, [*stacks.values()])
     endings = (*ENDINGS, *(("objects.tif", "objects.zarr") if options.prediction else ()))
     writes = tuple(f"{glob.escape(name)}_{ending}" for name in stacks for ending in endings)
     lines, written = [], []
@@ -124,11 +125,13 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse options that cannot be used, or not together."""
     from tfcyclegan3d import errors
 
-    if not 0 < options.threshold < 1:
+    if options.threshold is not None and not 0 < options.threshold < 1:
         raise errors.OptionError("--threshold", options.threshold, "give a probability between 0 and 1")
     check_valley(options.valley, "--prediction", options.prediction is not None)
-    if options.object_diameter and options.labels:
-        raise errors.OptionError("--object-diameter", options.object_diameter[0], "leave it out with --labels")
+    numbering = {"--object-diameter": ",".join(options.object_diameter) or None, "--threshold": options.threshold}
+    for option, value in numbering.items():
+        if value is not None and options.labels:
+            raise errors.OptionError(option, value, "leave it out with --labels")
     if options.pairs is not None and len(options.pairs) != 2:
         raise errors.OptionError("--pairs", ",".join(options.pairs), "name two classes, for example nuclei,golgi")
 
@@ -136,39 +139,29 @@ def _check(options: argparse.Namespace) -> None:
 def _stacks(options: argparse.Namespace) -> dict[str, Path]:
     """Return the stacks to measure, by the name of their files."""
     from tfcyclegan3d import errors
-    from tfcyclegan3d.volumes import find_stacks, stack_name
+    from tfcyclegan3d.finding_stacks import find_named, stack_name
 
-    kind, given = ("--labels", options.labels) if options.labels else ("--prediction", options.prediction)
+    kind, meant = ("--labels", "_objects$|^objects_") if options.labels else ("--prediction", "_mask$")
     found: dict[str, Path] = {}
-    for one in given:
-        stacks = find_stacks([one])
-        meant = [path for path in stacks if _is_meant(stack_name(path), kind)]
-        for path in meant or stacks:
-            name = re.sub(rf"({'|'.join(SUFFIXES_OF_KINDS)})$", "", stack_name(path))
-            if name in found:
-                raise errors.OptionError(kind, str(path), f"several stacks are called {name}: measure them one by one")
-            found[name] = path
+    for path in find_named(options.labels or options.prediction, meant):
+        name = re.sub(rf"({'|'.join(SUFFIXES_OF_KINDS)})$", "", stack_name(path))
+        if name in found:
+            raise errors.OptionError(kind, str(path), f"several stacks are called {name}: measure them one by one")
+        found[name] = path
     return found
 
 
-def _is_meant(name: str, kind: str) -> bool:
-    """Tell whether a folder's stack is one that ``predict`` or ``simulate`` wrote for this."""
-    return (
-        name.endswith("_mask") if kind == "--prediction" else name.endswith("_objects") or name.startswith("objects_")
-    )
-
-
-def _images(paths: Sequence[str] | None, n_stacks: int) -> Sequence[Path | None]:
+def _images(paths: Sequence[str] | None, stacks: Sequence[Path]) -> Sequence[Path | None]:
     from tfcyclegan3d import errors
-    from tfcyclegan3d.volumes import find_images
+    from tfcyclegan3d.finding_stacks import check_names, find_images
 
     if paths is None:
-        return [None] * n_stacks
+        return [None] * len(stacks)
     found = find_images(paths)
-    if len(found) != n_stacks:
-        raise errors.OptionError(
-            "--images", f"{len(found)} stacks", f"give one for each of the {n_stacks} that are measured, in their order"
-        )
+    if len(found) != len(stacks):
+        remedy = f"give one for each of the {len(stacks)} that are measured, in their order"
+        raise errors.OptionError("--images", f"{len(found)} stacks", remedy)
+    check_names(stacks, found)
     return found
 
 
@@ -243,7 +236,7 @@ def _number(
         classes,
         diameters,
         folder,
-        threshold=options.threshold,
+        threshold=THRESHOLD if options.threshold is None else options.threshold,
         valley=VALLEY if options.valley is None else options.valley,
         on_block=lambda done, total: on_progress(done, total, "blocks"),
     ) as found:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tfcyclegan3d.cli.arguments import add_missing_chunks, add_reading_arguments, names, object_diameters, shape
 
 if TYPE_CHECKING:
+    from tfcyclegan3d.stacks import Stacks
     from tfcyclegan3d.synthesis.fitting import PriorFit
     from tfcyclegan3d.synthesis.prior import Prior
     from tfcyclegan3d.synthesis.scene import Scene
@@ -93,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
     lines, pictured = [], []
     with fresh_folder(options.output, options.overwrite, WRITES) as folder:
         grids = _grids(options)
-        prior, fit = _prior(options, grids)
+        prior, fit = _prior(options, grids, folder)
         for grid in grids:
             _check_fits(prior, grid, options)
         with progress_bar("drawing masks", not options.quiet) as on_progress:
@@ -161,8 +162,8 @@ def _reading(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _prior(options: argparse.Namespace, grids: Sequence[Grid]) -> tuple[Prior, PriorFit | None]:
-    """Return what to draw, and the fit it comes from, if any."""
+def _prior(options: argparse.Namespace, grids: Sequence[Grid], folder: Path) -> tuple[Prior, PriorFit | None]:
+    """Return what to draw, and the fit it comes from, if any; what does not fit into memory goes to the folder."""
     from tfcyclegan3d.synthesis.prior import NUCLEI, NUCLEI_AND_GOLGI
     from tfcyclegan3d.synthesis.prior_file import load_prior
 
@@ -170,7 +171,7 @@ def _prior(options: argparse.Namespace, grids: Sequence[Grid]) -> tuple[Prior, P
     # In the order of the paper's channels, whatever order they were given in.
     known = {name: known[name] for name in sorted(known, key=(*NUCLEI_AND_GOLGI.class_names, *known).index)}
     if options.fit or (known and options.like is not None and _lacks_some(options, grids[0], known)):
-        fit = _fit(options, known)
+        fit = _fit(options, known, folder)
         return fit.prior, fit
     if known:
         return _prior_of_diameters(options, grids, known), None
@@ -203,13 +204,20 @@ def _check_fits(prior: Prior, grid: Grid, options: argparse.Namespace) -> None:
         )
 
 
-def _fit(options: argparse.Namespace, known: dict[str, str]) -> PriorFit:
-    from tfcyclegan3d import volumes
-    from tfcyclegan3d.synthesis.fitting import fit_prior
+def _stacks(options: argparse.Namespace, folder: Path) -> Stacks:
+    from tfcyclegan3d.stacks import Stacks
+    from tfcyclegan3d.volumes import find_images
 
-    stacks = [volumes.read_volume(path, **_reading(options)) for path in volumes.find_images(options.like)]
+    return Stacks(find_images(options.like), **_reading(options), scratch_folder=folder)
+
+
+def _fit(options: argparse.Namespace, known: dict[str, str], folder: Path) -> PriorFit:
+    from tfcyclegan3d.synthesis.fitting import fit_prior
+    from tfcyclegan3d.volumes import check_image
+
+    stacks = _stacks(options, folder)
     for stack in stacks:
-        volumes.check_image(stack)
+        check_image(stack)
     return fit_prior(stacks, options.classes, known)
 
 
@@ -231,12 +239,10 @@ def _prior_of_diameters(options: argparse.Namespace, grids: Sequence[Grid], know
 
 
 def _save_fit(fit: PriorFit, scenes: Sequence[Scene], options: argparse.Namespace, folder: Path) -> None:
-    from tfcyclegan3d import volumes
     from tfcyclegan3d.synthesis.pictures import draw_beside
 
     (folder / "fit.json").write_text(json.dumps(fit.to_dict(), indent=2) + "\n", encoding="utf-8")
-    for index, (path, scene) in enumerate(zip(volumes.find_images(options.like), scenes, strict=False)):
-        stack = volumes.read_volume(path, **_reading(options))
+    for index, (scene, stack) in enumerate(zip(scenes, _stacks(options, folder), strict=False)):
         draw_beside(stack, scene).savefig(folder / f"beside_{index:03d}.png", dpi=100)
 
 

@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfcyclegan3d.cli.arguments import add_missing_chunks, add_output, add_reading_arguments, names, object_diameters
+from tfcyclegan3d.cli.arguments import (
+    add_missing_chunks,
+    add_output,
+    add_reading_arguments,
+    check_reading,
+    names,
+    object_diameters,
+)
 
 if TYPE_CHECKING:
     from tfcyclegan3d.config import Config
@@ -106,10 +113,12 @@ def run(options: argparse.Namespace) -> int:
         raise errors.OptionError("--images", None, remedy)
     _check_options_apply(options)
     chosen, changes = _chosen(options), _changes(options)
-    begun_with = chosen.method if options.resume and (options.output / "config.json").is_file() else None
-    if options.method and begun_with and options.method != begun_with:
-        raise errors.OptionError("--method", options.method, f"the run was begun with {begun_with}")
-    method = options.method or (chosen.method if chosen is not None else "cyclegan")
+    method = chosen.method if chosen is not None else "cyclegan"
+    if options.resume:
+        method = method if (options.output / "config.json").is_file() else "two-stage"  # Stopped in its first stage.
+        if options.method not in (None, method):
+            raise errors.OptionError("--method", options.method, f"the run was begun with {method}")
+    method = options.method or method
 
     def settled(base: Config) -> Config:
         return (base if base.method == method else presets.with_method(base, method)).replace(changes)
@@ -125,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
     called = Path(sys.argv[0]).name
     command = shlex.join([called if called.startswith("tfcyclegan3d") else "tfcyclegan3d", *sys.argv[1:]])
     if method == "two-stage":
-        return _train_two_stage(options, base.replace(changes), config, command)
+        return _train_two_stage(options, _first_stage(options, base).replace(changes), config, command)
     return (_demo if options.demo else _train)(options, config, command)
 
 
@@ -133,6 +142,8 @@ def _check_options_apply(options: argparse.Namespace) -> None:
     """Refuse options that another one would leave without effect."""
     from tfcyclegan3d import errors
 
+    if options.demo:
+        check_reading(options, "--demo")
     drawing = {"--object-diameter": options.object_diameter, "--prior": options.prior}
     for option, value in drawing.items():
         if value and options.masks:
@@ -172,6 +183,22 @@ def _how(options: argparse.Namespace, command: str) -> dict[str, object]:
     }
 
 
+def _first_stage(options: argparse.Namespace, base: Config) -> Config:
+    """Return the settings of the CycleGAN, which a run's own file of the second stage has beside it."""
+    from tfcyclegan3d import config as configuration
+    from tfcyclegan3d import errors
+    from tfcyclegan3d.experiments.two_stage import STAGE_ONE
+
+    if base.method != "two-stage" or options.cyclegan_run or options.resume:  # No other, or none that is to be trained.
+        return base
+    beside = options.config.parent / STAGE_ONE / "config.json"
+    if not beside.is_file():
+        raise errors.OptionError(
+            "--config", str(options.config), f"leave it in its run: {beside}, the settings of the CycleGAN, is missing"
+        )
+    return configuration.load(beside)
+
+
 def _train_two_stage(options: argparse.Namespace, config: Config, segmenter: Config, command: str) -> int:
     from tfcyclegan3d.experiments.two_stage import train_two_stage
     from tfcyclegan3d.volumes import find_images, find_stacks
@@ -197,7 +224,7 @@ def _train(options: argparse.Namespace, config: Config, command: str) -> int:
     if options.truth:
         fill = options.missing_chunks == "fill"
         pairs = plain_layout(options.images, options.truth, options.axes, options.channels, allow_missing_chunks=fill)
-        images, truth = pairs.images, [*pairs.open_truths()]
+        images, truth = pairs.images, pairs.truths
     masks = find_stacks(options.masks) if options.masks else None
     finished = train(images, masks, config, options.output, truth=truth, **_how(options, command))
     return _report(options, finished)
@@ -269,7 +296,11 @@ def _changes(options: argparse.Namespace) -> dict[str, object]:
         changes["synthesis.prior"] = None  # That of an earlier run would hide the diameters.
     if options.prior:
         changes["synthesis.diameters"] = None  # Those of an earlier run are not of these objects.
-    return changes | configuration.parse_assignments(options.set)
+    assigned = configuration.parse_assignments(options.set)
+    for key in ("method", "preset"):
+        if key in assigned:  # More than one setting depends on them.
+            raise errors.OptionError("--set", f"{key}={assigned[key]}", f"give --{key} {assigned[key]}")
+    return changes | assigned
 
 
 def _chosen(options: argparse.Namespace) -> Config | None:
@@ -277,15 +308,17 @@ def _chosen(options: argparse.Namespace) -> Config | None:
     from tfcyclegan3d import config as configuration
     from tfcyclegan3d import errors, presets
 
-    if options.preset and (options.config or options.resume):
-        raise errors.OptionsClashError("--preset", "--config or --resume", "leave it out: they hold all settings")
+    if options.preset and options.config:
+        raise errors.OptionsClashError("--preset", "--config", "leave it out: the file holds all settings")
     if options.resume:
-        run = options.output
-        if options.method == "two-stage" and not (run / "config.json").is_file():
-            run = run / "cyclegan"  # Stopped in its first stage, which holds all that the second is made from.
-        if not (run / "config.json").is_file():
+        # A two-stage run that stopped in its first stage holds that alone, and all that the second is made from.
+        places = (options.output / "config.json", options.output / "cyclegan" / "config.json")
+        begun = next((configuration.load(path) for path in places if path.is_file()), None)
+        if begun is None:
             raise errors.ModelError(options.output, "holds no run to resume", "start one without --resume")
-        return configuration.load(run / "config.json")
+        if options.preset not in (None, begun.preset):
+            raise errors.OptionError("--preset", options.preset, f"the run was begun with {begun.preset}")
+        return begun
     if options.config:
         return configuration.load(options.config)
     return presets.by_name(options.preset) if options.preset else None

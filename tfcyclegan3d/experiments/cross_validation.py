@@ -37,6 +37,18 @@ from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 logger = logging.getLogger(__name__)
 
 PLAN = "crossval.json"
+CELLS = "cells"
+RESULTS = (
+    "table1.csv",
+    "table1.md",
+    "table2.csv",
+    "table2.md",
+    "scores.csv",
+    "scores.md",
+    "figure1.png",
+    "figure3.png",
+)
+CONTENTS = (PLAN, CELLS, *RESULTS)
 FIGURE_DPI = 130
 
 
@@ -50,7 +62,7 @@ class Place:
 
     def folder(self, output: Path) -> Path:
         """Return where a cell's files stand."""
-        return output / "cells" / f"fold_{self.fold + 1}" / f"{self.method}-seed_{self.seed}"
+        return output / CELLS / f"fold_{self.fold + 1}" / f"{self.method}-seed_{self.seed}"
 
     def __str__(self) -> str:
         """Name it in messages."""
@@ -82,6 +94,11 @@ class CrossValidation:
     def exit_status(self) -> int:
         """0; 3 where a cell failed; 130 where it was interrupted."""
         return 130 if self.interrupted else 3 if self.failed else 0
+
+    @property
+    def results(self) -> list[str]:
+        """Names of the tables and figures that are there."""
+        return [name for name in RESULTS if (self.path / name).exists()]
 
 
 def cross_validate(
@@ -134,9 +151,10 @@ def cross_validate(
         For stacks, folds or folders that cannot be used, or a cross-validation of other stacks or settings to resume.
     """
     output = Path(output)
-    _check_options(chosen, seeds)
+    check_options(chosen, seeds)
     folds = nested_folds(len(stacks.images), n_folds)
     config = (config or presets.for_this_machine()).replace(changes or {})
+    check_output(output, overwrite=overwrite, resume=resume)
     images = stacks.open_images()
     plan = _plan(stacks, config, changes or {}, chosen, folds, seeds)
     _begin(output, plan, overwrite=overwrite, resume=resume)
@@ -261,16 +279,42 @@ def _places(chosen: Sequence[str], folds: Sequence[Fold], seeds: Sequence[int]) 
 
 def _done(output: Path) -> list[Cell]:
     """Return every cell that is done, of earlier calls too, in the order they are done in."""
-    cells = [Cell(**json.loads(path.read_text())) for path in (output / "cells").glob("fold_*/*/cell.json")]
+    cells = [Cell(**json.loads(path.read_text())) for path in (output / CELLS).glob("fold_*/*/cell.json")]
     return sorted(cells, key=lambda cell: (cell.seed, cell.fold, methods.METHODS.index(cell.method)))
 
 
-def _check_options(chosen: Sequence[str], seeds: Sequence[int]) -> None:
+def check_options(chosen: Sequence[str], seeds: Sequence[int]) -> None:
+    """Refuse methods that there are not, and none of them or of the seeds.
+
+    Raises
+    ------
+    OptionError
+    """
     unknown = [name for name in chosen if name not in methods.METHODS]
     if unknown or not chosen:
         raise errors.OptionError("--methods", ",".join(unknown), f"choose among {','.join(methods.METHODS)}")
     if not seeds:
         raise errors.OptionError("--seeds", 0, "give at least 1")
+
+
+def check_output(output: Path, *, overwrite: bool, resume: bool, contents: Sequence[str] = CONTENTS) -> None:
+    """Refuse a folder that holds what would be written, unless it is to be replaced or resumed.
+
+    Cells are told by the plan, which is there before the first of them; without it they are somebody else's.
+
+    Raises
+    ------
+    OutputExistsError, OutputError, ModelError
+    """
+    if output.exists() and not output.is_dir():
+        raise errors.OutputError(output, "a file is in the way of the folder")
+    if resume:
+        _read_plan(output)
+        return
+    if not overwrite and any((output / name).exists() for name in contents):
+        raise errors.OutputExistsError(output)
+    if (output / CELLS).exists() and not (output / PLAN).exists():
+        raise errors.OutputError(output, f"it holds {CELLS}, which no cross-validation wrote")
 
 
 def _plan(
@@ -300,16 +344,8 @@ def _plan(
 
 def _begin(output: Path, plan: dict[str, object], *, overwrite: bool, resume: bool) -> None:
     """Make the folder and write the plan, or check that it is that of the folder."""
-    place = output / PLAN
-    if output.exists() and not output.is_dir():
-        raise errors.OutputError(output, "a file is in the way of the folder")
     if resume:
-        try:
-            before = json.loads(place.read_text())
-        except (OSError, ValueError) as error:
-            raise errors.ModelError(
-                output, "holds no cross-validation to resume", "start it without --resume"
-            ) from error
+        before = _read_plan(output)
         before |= {"config": _with_defaults(before.get("config"))}
         differing = [key for key in ("stacks", "folds", "config", "changes") if before.get(key) != plan[key]]
         if differing:
@@ -318,14 +354,19 @@ def _begin(output: Path, plan: dict[str, object], *, overwrite: bool, resume: bo
                 f"was begun with other {' and '.join(differing)}",
                 "only methods and seeds may differ when resuming; give the others as before, or another -o",
             )
-    elif place.exists() and not overwrite:
-        raise errors.OutputExistsError(output)
-    elif (output / "cells").exists():
+    elif overwrite:
         _forget(output)
     with errors.writing(output):
         output.mkdir(parents=True, exist_ok=True)
-    with whole(place) as unfinished:
+    with whole(output / PLAN) as unfinished:
         unfinished.write_text(json.dumps(plan, indent=1) + "\n")
+
+
+def _read_plan(output: Path) -> dict[str, object]:
+    try:
+        return json.loads((output / PLAN).read_text())
+    except (OSError, ValueError) as error:
+        raise errors.ModelError(output, "holds no cross-validation to resume", "start it without --resume") from error
 
 
 def _with_defaults(config: object) -> object:
@@ -337,9 +378,12 @@ def _with_defaults(config: object) -> object:
 
 
 def _forget(output: Path) -> None:
-    """Delete the cells of an earlier cross-validation."""
+    """Delete what an earlier cross-validation wrote, but for its plan, which says until the end whose the rest is."""
     with errors.writing(output):
-        shutil.rmtree(output / "cells")
+        if (output / CELLS).exists():
+            shutil.rmtree(output / CELLS)
+        for name in RESULTS:
+            (output / name).unlink(missing_ok=True)
 
 
 def _note_failure(place: Place, output: Path, error: Exception) -> None:

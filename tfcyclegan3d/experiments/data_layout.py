@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.finding_stacks import check_names, find_named
 from tfcyclegan3d.stacks import Stacks
 from tfcyclegan3d.volumes import find_images, find_stacks, stack_name
 
@@ -17,8 +17,6 @@ AUTHORS_CHANNELS = (0, 1)
 AUTHORS_IMAGES, AUTHORS_TRUTHS = "Images", "Masks"
 # Theirs, and as it is spelt.
 AUTHORS_SYNTHETIC = ("syntethic_masks", "synthetic_masks")
-# What tells an image from its truth in names that otherwise agree.
-ROLE = re.compile(r"^(stack|image|truth|objects|mask)_|_(truth|objects|mask)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,14 @@ class LabelledStacks:
     def _open(
         self, paths: list[Path], axes: str | None, channels: Sequence[int] | None, scratch_folder: str | Path | None
     ) -> Stacks:
-        fill = self.allow_missing_chunks
-        return Stacks(paths, axes, channels, scratch_folder=scratch_folder, allow_missing_chunks=fill)
+        return Stacks(
+            paths,
+            axes,
+            channels,
+            axes_where_unclear=self.axes,
+            scratch_folder=scratch_folder,
+            allow_missing_chunks=self.allow_missing_chunks,
+        )
 
 
 def plain_layout(
@@ -87,8 +91,8 @@ def plain_layout(
     ----------
     images, truths : sequence of str or Path
         Files, folders or globs; those of a folder come in name order. One folder may be both, where it holds
-        ``stack_000.tif`` and ``truth_000.tif`` as ``simulate`` writes them. Every truth says its own axes, or is ZYX;
-        it may hold instance numbers.
+        ``stack_000.tif`` and ``truth_000.tif`` as ``simulate`` writes them. Every truth says its own axes, or is ZYX,
+        or has those of the images; it may hold instance numbers.
     axes, channels
         How to read the images (see ``read_volume``).
     allow_missing_chunks : bool
@@ -108,7 +112,7 @@ def plain_layout(
         If an image and its truth differ in shape or number of channels, have names that belong to others, or if the
         images differ in their number of channels.
     """
-    found, true = find_images(images), _find_truths(truths)
+    found, true = find_images(images), find_stacks(find_named(truths, "^truth_"))
     for option, stacks in (("--images", found), ("--truth", true)):
         if not stacks:
             raise errors.OptionError(option, "no stacks", "give files, folders or globs")
@@ -126,7 +130,7 @@ def plain_layout(
             f"{len(found)} and {len(true)} stacks",
             "give as many stacks of one as of the other, in the same order",
         )
-    _check_names(found, true)
+    check_names(found, true)
     kept = tuple(channels) if channels is not None else None
     return _checked(LabelledStacks(found, true, axes, kept, synthetic=[], allow_missing_chunks=allow_missing_chunks))
 
@@ -180,15 +184,6 @@ def authors_layout(folder: str | Path) -> LabelledStacks:
     )
 
 
-def _find_truths(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Expand paths to stacks; of a folder or glob with files called truth_*, take those alone."""
-    found: list[Path] = []
-    for path in [paths] if isinstance(paths, str | Path) else paths:
-        stacks = find_stacks([path])
-        found += [stack for stack in stacks if stack.name.startswith("truth_")] or stacks
-    return find_stacks(found)
-
-
 def _by_name(folder: Path) -> dict[str, Path]:
     """Return the stacks of a folder in name order, by their names without ``.tif``."""
     found: dict[str, Path] = {}
@@ -198,22 +193,6 @@ def _by_name(folder: Path) -> dict[str, Path]:
             raise errors.PairingError(f"{path}: {found[name].name} beside it has the same name", "keep one of the two")
         found[name] = path
     return found
-
-
-def _check_names(images: Sequence[Path], truths: Sequence[Path]) -> None:
-    """Refuse pairs whose names belong to others, as a missing file or another order makes them.
-
-    Where no image shares its name with a truth, the order is all there is to go by.
-    """
-    keys = [[ROLE.sub("", stack_name(path)).lower() for path in side] for side in (images, truths)]
-    if not set(keys[0]) & set(keys[1]):
-        return
-    for image, truth, *names in zip(images, truths, *keys, strict=True):
-        if names[0] != names[1]:
-            raise errors.PairingError(
-                f"{image.name} would be paired with {truth.name}, while others have the name of their truth",
-                "give images and truths in the same order, under the same names",
-            )
 
 
 def _checked(layout: LabelledStacks) -> LabelledStacks:

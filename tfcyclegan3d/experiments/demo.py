@@ -26,7 +26,7 @@ from tfcyclegan3d.thresholding import otsu_mask
 from tfcyclegan3d.training.distribution import cluster
 from tfcyclegan3d.training.loop import FINISHED
 from tfcyclegan3d.training.report import add_held_out, add_objects
-from tfcyclegan3d.training.run import Run, train
+from tfcyclegan3d.training.run import FAILING, Run, train
 from tfcyclegan3d.training.run_folder import RunFolder
 from tfcyclegan3d.volumes import Volume, write_volume
 
@@ -50,7 +50,8 @@ class Demo:
     scores : dict
         By method (``"cyclegan"``, ``"otsu"``, ``"smoothed otsu"``), then by class.
     picture : Path or None
-        PNG of the held-out stack, its mask and its truth; None, like empty scores, where the training did not finish.
+        PNG of the held-out stack, its mask and its truth; None, like empty scores, where the training did not come
+        to its end.
     """
 
     run: Run
@@ -109,7 +110,7 @@ def run_demo(
     training, held_out = demo_stacks(config.seed)
     images = [Volume(stack.image.array, None, f"simulated_{i:03d}") for i, stack in enumerate(training)]
     run = train(images, None, config, output, overwrite=overwrite, resume=resume, progress=progress, command=command)
-    if run.verdict != FINISHED:
+    if run.verdict not in (FINISHED, FAILING):
         return Demo(run, {}, None)
     with progress_bar("segmenting", progress) as on_progress:
         mask = load_model(output).segment(held_out.image, lambda done, total: on_progress(done, total, "tiles"))

@@ -86,16 +86,16 @@ def train_two_stage(
     opening = {"allow_missing_chunks": allow_missing_chunks}
     reading = {"axes": axes, "channels": channels, "voxel_size_um": voxel_size_um, **opening}
     how = {"progress": progress, "command": command}
-    second_resumes = resume and (output / "config.json").is_file()
+    first = output / STAGE_ONE
+    first_resumes, second_resumes = (resume and (run / "config.json").is_file() for run in (first, output))
     if not second_resumes:
         segmenter = segmenter or presets.with_method(config, "two-stage")
-        RunFolder.check(output, overwrite=overwrite or resume, resume=False)
+    if not first_resumes:
+        RunFolder.check(output, overwrite=overwrite, resume=resume)
     if cyclegan_run is None:
-        first = output / STAGE_ONE
         if not (resume and _has_ended(first)):
-            resumes = resume and (first / "config.json").is_file()
-            of_first = None if resumes else config
-            run = train(images, masks, of_first, first, **reading, overwrite=overwrite, resume=resumes, **how)
+            of_first = None if first_resumes else config
+            run = train(images, masks, of_first, first, **reading, overwrite=overwrite, resume=first_resumes, **how)
             if run.verdict == INTERRUPTED:
                 return run
             if run.exit_status:
@@ -107,12 +107,14 @@ def train_two_stage(
     def gather() -> Material:
         folder = next(place for place in (output, *output.absolute().parents) if place.is_dir())
         stacks = Stacks(images, **reading, scratch_folder=folder)
-        given = Stacks(masks, scratch_folder=folder, **opening) if masks is not None else None
+        unclear = {"axes_where_unclear": axes, "scratch_folder": folder, **opening}
+        given = Stacks(masks, **unclear) if masks is not None else None
         network = {"name": f"{first.name}/mask_to_image.keras", "sha256": None}
         inputs = [*map(input_entry, [*stacks.given, *(given.given if given is not None else [])]), network]
         return Material(inputs, lambda settled: prepare_generated(stacks, given, first, settled, folder), stacks.grids)
 
-    return train_on(gather, segmenter, output, overwrite=overwrite or resume, resume=second_resumes, **how)
+    # Beside a first stage of its own, what is there is of a second one that died before it could be resumed.
+    return train_on(gather, segmenter, output, overwrite=overwrite or first_resumes, resume=second_resumes, **how)
 
 
 def prepare_generated(

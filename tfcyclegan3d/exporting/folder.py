@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.placing import in_place
 
 
 @contextmanager
@@ -31,25 +30,13 @@ def whole_folder(folder: str | Path, overwrite: bool, contents: Collection[str])
     folder = Path(folder).absolute()
     _check(folder, overwrite, contents)
     made = [path for path in folder.parents if not path.exists()]
-    scratch = None
     try:
         with errors.writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(prefix=f".unfinished-{folder.name}-", dir=folder.parent))
-            finished = scratch / "new"
+        with in_place(folder) as finished:
             finished.mkdir()
             yield finished
-            if folder.is_dir():
-                folder.rename(scratch / "old")
-            try:
-                finished.rename(folder)
-            except OSError:
-                if (scratch / "old").is_dir():
-                    (scratch / "old").rename(folder)
-                raise
     finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
         for parent in made:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()

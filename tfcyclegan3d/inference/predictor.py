@@ -213,7 +213,9 @@ class SegmentationModel:
         """
         inference = self.config.inference
         if inference.statistics == "tile":
-            return blocks.plan_overlapping(shape, largest or inference.tile_shape, (inference.overlap,) * 3)
+            unit = self.multiple
+            tile = [max(side // unit, 1) * unit for side in largest or inference.tile_shape]
+            return blocks.plan_overlapping(shape, tile, (inference.overlap,) * 3)
         if largest is None:
             n_voxels = tile_shape.voxels_for(self.config.model.filters)
             largest = tile_shape.least_work(shape, inference.halo, self.multiple, n_voxels)

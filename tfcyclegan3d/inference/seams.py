@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from tfcyclegan3d import errors, panels
+from tfcyclegan3d import panels
 from tfcyclegan3d.inference.blocks import BlockPlan, rounded_halo
 from tfcyclegan3d.inference.predictor import SegmentationModel
 from tfcyclegan3d.inference.workspace import MASK, Job, Workspace
+from tfcyclegan3d.placing import in_place
 from tfcyclegan3d.sources import Source
 from tfcyclegan3d.tiling import Shape, Tile
 from tfcyclegan3d.volumes import Grid
@@ -65,10 +66,8 @@ class Seams:
             if grid.voxel_size_um is not None:
                 panels.scale_bar(axis, grid.shape[2], grid.voxel_size_um[2])
         figure.colorbar(drawn, ax=figure.axes, label="differing voxels along z", shrink=0.8)
-        unfinished = path.with_name(f".unfinished-{path.name}")
-        with errors.writing(path):
+        with in_place(path) as unfinished:
             figure.savefig(unfinished, format="png", dpi=110)
-            unfinished.replace(path)
 
 
 def compare(

@@ -43,7 +43,7 @@ def pair_objects(
     Raises
     ------
     OptionError
-        For a class that the table cannot hold, one class given twice, or a distance that is none.
+        For one class given twice, or a distance that is none. A class that the table does not hold has no pairs.
     """
     unit = objects.attrs.get("unit") or ("um" if "volume_um3" in objects.columns else "voxels")
     if first == second:

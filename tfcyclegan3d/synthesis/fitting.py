@@ -305,7 +305,7 @@ def _paired(prior: Prior, estimates: Sequence[Sequence[ObjectEstimate | None]], 
         density = len(one) / float(np.prod(high - low) * np.prod(size))
         # Median distance to the nearest of points thrown at random: a ball that is empty with probability one half.
         expected.append((3 * np.log(2) / (4 * np.pi * density)) ** (1 / 3))
-        close = mutual & (distances < 2 * np.median(distances))
+        close = mutual & (distances <= 2 * np.median(distances))
         vectors.append((other - one[nearest])[close])
         matched += int(close.sum())
         n_first, n_second = n_first + len(one), n_second + len(other)

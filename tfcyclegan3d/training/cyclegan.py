@@ -21,9 +21,10 @@ from tfcyclegan3d.training.networks import Networks
 class CycleGANStep:
     """One training step on an unpaired image and mask, and optionally on a rendered pair.
 
-    The generators' loss is ``adversarial * (LSGAN of both) + cycle * (L1 of both) + identity * (L1 of both) +
-    supervised * (loss on the rendered pair)``. Cycle and identity losses of the two domains are summed, not averaged,
-    and both cycles send gradients to both generators.
+    The generators' loss is ``adversarial_mask * (LSGAN of masks) + adversarial * (LSGAN of images) + cycle * (L1 of
+    cycled images + L1 or, where `LossConfig.cycle_mask` says so, segmentation loss of cycled masks) + identity * (L1 of
+    both) + supervised * (loss on the rendered pair)``, weighted by class, and those of masks by foreground. Cycle and
+    identity losses of the two domains are summed, not averaged, and both cycles send gradients to both generators.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ class CycleGANStep:
         Keras dtype policy of the networks.
     seed : int
         Of noise and pools.
-    average : WeightAverage, optional
+    average : WeightAverage or None
         Of the generators, updated after each step.
     """
 

@@ -82,8 +82,6 @@ def fit(
                 decision = _agreed(trainer, course, course.watch.judge_divergence(clock.step))
             elif clock.progress(training) >= 1 or clock.step % training.steps_per_epoch == 0:
                 decision = _end_epoch(trainer, run, course, pace)
-            elif verdict == INTERRUPTED and trainer.distribution.is_chief:
-                _save(trainer, run, course)
             if decision.action == GO_BACK:
                 _go_back(trainer, run, course, decision)
                 verdict = FINISHED
@@ -91,6 +89,8 @@ def fit(
                 course.stopped_by = decision.reasons
                 logger.warning("stopped: %s", "; ".join(decision.reasons))
                 verdict = DIVERGED if verdict == DIVERGED else STOPPED
+            elif verdict == INTERRUPTED and trainer.distribution.is_chief:
+                _save(trainer, run, course)  # An epoch's end need not have done so.
     return verdict
 
 

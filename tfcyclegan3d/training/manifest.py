@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tfcyclegan3d.micrometres import voxels_alike
 from tfcyclegan3d.stacks import Stack
 from tfcyclegan3d.training.course import Course
 from tfcyclegan3d.training.pairs import PreparedPairs
@@ -35,9 +34,8 @@ def described_grids(grids: Sequence[Grid]) -> dict[str, Any]:
         for grid in grids
     ]
     first = each[0]["voxel_size_um"] if each else None
-    alike = first is not None and all(
-        one["voxel_size_um"] is not None and np.allclose(one["voxel_size_um"], first, rtol=1e-3) for one in each
-    )
+    sizes = [one["voxel_size_um"] for one in each]
+    alike = first is not None and all(size is not None and voxels_alike(first, size, 1e-3) for size in sizes)
     return {"voxel_size_um": first if alike else None, "grids": each}
 
 

@@ -85,6 +85,7 @@ def prepare_pairs(
     classes = config.classes or classes_of(grids[0])
     check_channels([*grids, *grids_of(truths)], classes)
     config = settling.with_classes(config, classes)
+    settling.note_unlike_voxels(grids, notes)
     voxel_size = settling.voxel_aspect(grids[0])
     given = diameters_in_voxels(config.synthesis.diameters or {}, classes, grids[0], grids)
     smallest = min(given.values()) if given else settling.smallest_diameter(truths, voxel_size)
@@ -111,8 +112,8 @@ def divided(pairs: Pairs, config: Config, notes: list[str]) -> PreparedPairs:
     ------
     ConfigError
         For settings that leave nothing to train on, or patches or tiles that the network cannot take.
-    PriorError
-        Where nothing trained on holds an object.
+    VolumeContentError
+        Where no truth trained on holds an object.
     """
     n_stacks, n_validation = len(pairs.images), config.supervised.n_validation
     if n_stacks == 1:

@@ -163,6 +163,7 @@ def _settled(
     config = settling.with_classes(config, classes)
     if not masks and any(grid.voxel_size_um is None for grid in grids):
         notes.append(TAKEN_FOR_ISOTROPIC)
+    settling.note_unlike_voxels(grids, notes)
     prior = None if masks else given or _fitting_prior(config, images, grids, notes)
     if given is not None and given.class_names != classes:
         raise errors.PriorError(

@@ -137,7 +137,7 @@ def train(
         The masks of the stacks, in their order, which ``config.method`` ``"unet"`` and ``"vox2vox"`` learn from (see
         ``presets.with_method``); no other method takes them.
     axes, channels, voxel_size_um
-        How to read image files (see ``read_volume``); not used for masks.
+        How to read image files (see ``read_volume``); of masks and truths, the axes where a file does not tell its own.
     allow_missing_chunks : bool
         Take chunks that a zarr lacks for empty ones, of masks, too.
     overwrite : bool
@@ -173,7 +173,7 @@ def train(
     def gather() -> Material:
         image_stacks = Stacks(images, **reading)
         given = masks if masks is not None else truth
-        others = Stacks(given, **opening) if given is not None else None
+        others = Stacks(given, axes_where_unclear=axes, **opening) if given is not None else None
         inputs = [
             manifests.input_entry(stack)
             for stack in [*image_stacks.given, *(others.given if others is not None else [])]

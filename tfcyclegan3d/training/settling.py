@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfcyclegan3d import errors, preprocessing
+from tfcyclegan3d import errors, micrometres, preprocessing
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.synthesis import estimation
@@ -24,6 +24,18 @@ def voxel_aspect(volume: Volume | Grid) -> tuple[float, float, float]:
         return (1.0, 1.0, 1.0)
     z, y, x = volume.voxel_size_um
     return (z / x, y / x, 1.0)
+
+
+def note_unlike_voxels(grids: Sequence[Grid], notes: list[str]) -> None:
+    """Note where stacks whose voxel size is known differ in it, since all are trained on as the first one is."""
+    known = [grid for grid in grids if grid.voxel_size_um is not None]
+    unlike = [one for one in known[1:] if not micrometres.voxels_alike(known[0].voxel_size_um, one.voxel_size_um)]
+    if unlike:
+        first, other = (f"{micrometres.shown(one.voxel_size_um)} in {one.name}" for one in (known[0], unlike[0]))
+        notes.append(
+            f"voxels differ in size: {first}, {other}; masks are drawn for the first stack's: train stacks of "
+            "different voxels apart, or resample them"
+        )
 
 
 def smallest_diameter(masks: Sequence[Volume], voxel_size: Sequence[float]) -> float | None:

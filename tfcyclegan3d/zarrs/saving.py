@@ -17,6 +17,8 @@ def save_zarr(
     array: np.ndarray,
     voxel_size_um: tuple[float, float, float] | None = None,
     colours: Sequence[tuple[int, int, int]] | None = None,
+    *,
+    are_numbers: bool = False,
 ) -> None:
     """Write a stack, replacing ``path`` only when all of it is on the disk.
 
@@ -26,12 +28,13 @@ def save_zarr(
         Where to; its parent must exist.
     array : ndarray
         Shape (Z, Y, X, C), of a type that `tfcyclegan3d.zarrs.writing.create_zarr` takes. The pyramid takes the maximum
-        of a mask (uint8 of 0 and 255 alone), the nearest of 32-bit integers, which are instance numbers, and the mean
-        of all else.
+        of a mask (uint8 of 0 and 255 alone), the nearest of numbers of objects, and the mean of all else.
     voxel_size_um : tuple of float, optional
         (z, y, x) in micrometres.
     colours : sequence of (red, green, blue), optional
         0 to 255, one per channel, as which viewers show the channels.
+    are_numbers : bool
+        Whether values are numbers of objects.
 
     Raises
     ------
@@ -45,13 +48,11 @@ def save_zarr(
             made, (z, y, x, channels), array.dtype, voxel_size_um=voxel_size_um, colours=colours, display_ranges=ranges
         )
         write_array(level, array)
-        build_pyramid(made, _method(array))
+        build_pyramid(made, "nearest" if are_numbers else _method(array))
 
 
 def _method(array: np.ndarray) -> str:
-    if array.dtype == np.uint8 and np.isin(array, (0, 255)).all():
-        return "maximum"
-    return "nearest" if array.dtype.kind in "iu" and array.dtype.itemsize == 4 else "mean"
+    return "maximum" if array.dtype == np.uint8 and np.isin(array, (0, 255)).all() else "mean"
 
 
 def _display_range(channel: np.ndarray) -> tuple[float, float]:
