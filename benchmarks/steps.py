@@ -3,7 +3,7 @@ r"""How fast a training step is, beside other programs' steps, the machine's own
 python benchmarks/steps.py --rounds 2 --other "authors=python authors_step.py" \
     --other "pytorch=python pytorch_step.py {filters} {blocks} {critic} {precision}"
 
-For each size (the paper's, the fast preset's) and precision, runs our step and every other program in turn, in
+For each size (the paper's, and one near that of preset fast) and precision, runs our step and every other program in
 processes of their own, for as many rounds as asked for, and prints the median seconds per step without each process's
 first, ratios, the share of the machine's rate of matrix products in the same precision, and peak memory. Another
 program, which one brings oneself (the two above are not part of the repository), prints "... : SECONDS s" once a step
