@@ -145,7 +145,7 @@ def model_after_start(run: Path, config: Config) -> SegmentationModel | None:
         return None
     network = keras.saving.load_model(run / "image_to_mask.keras", compile=False)
     take_averages(network, checkpoint)
-    return SegmentationModel(network, config)
+    return SegmentationModel(network, config.replace({"inference.outline_levels": None}))
 
 
 def trained_on_truth(images: Sequence[tc.Volume], truths: Sequence[np.ndarray], config: Config) -> SegmentationModel:

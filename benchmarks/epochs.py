@@ -33,7 +33,7 @@ def compare(run: Path, image: tc.Volume, truth: np.ndarray, share: float) -> Non
     """Print the rows of a run."""
     import keras  # Here, since TensorFlow must not come before the package.
 
-    config = configuration.load(run / "config.json")
+    config = configuration.load(run / "config.json").replace({"inference.outline_levels": None})
     network = keras.saving.load_model(run / "image_to_mask.keras", compile=False)
     n_epochs = config.training.epochs
     epochs = np.unique(np.linspace(share * n_epochs, n_epochs, 8).round().astype(int))

@@ -26,6 +26,7 @@ from tfcyclegan3d.exporting import operations
 from tfcyclegan3d.exporting.export import export_model
 from tfcyclegan3d.exporting.served import ServedModel
 from tfcyclegan3d.inference.predictor import SegmentationModel
+from tfcyclegan3d.models.outputs import halved_at
 from tfcyclegan3d.models.portable import in_float32, portable
 from tfcyclegan3d.models.resnet_generator import resnet_generator
 from tfcyclegan3d.models.strides import multiple_of
@@ -191,6 +192,27 @@ def test_a_stack_given_in_one_go_is_segmented_as_the_package_does_it(name, shape
     for stack, probabilities in zip(stacks, found, strict=True):
         # Statistics of few voxels magnify rounding.
         np.testing.assert_allclose(probabilities, model.predict(Volume(stack)).array, atol=1e-3)
+
+
+def test_outlines_that_a_run_moved_are_moved_for_everybody(tmp_path):
+    run = write_run(tmp_path / "run", resnet(dtype="float32"))
+    stack, patches = random(1, 18, 40, 60, 2, low=0, high=900), random(1, 8, 8, 8, 2)
+    found = {}
+    for levels in (None, (0.5, 0.2)):
+        SETTLED.replace({"inference.outline_levels": levels}).save(run / "config.json")
+        folder = export_model(run, tmp_path / "model", overwrite=True)
+        served = tf.saved_model.load(str(folder))
+        given = {"predict_intensities": {"intensities": stack}, "predict_patches": {"patches": patches}}
+        found[levels] = {
+            **{name: served.signatures[name](**of)["probabilities"].numpy() for name, of in given.items()},
+            "keras": keras.saving.load_model(folder / "image_to_probability.keras")(patches).numpy(),
+            "package": tc.load_model(folder).predict(Volume(stack[0])).array,
+            "run": tc.load_model(run).predict(Volume(stack[0])).array,
+        }
+    for name, learned in found[None].items():
+        for k, level in enumerate((0.5, 0.2)):
+            moved = found[0.5, 0.2][name]
+            np.testing.assert_allclose(moved[..., k], halved_at(level, learned[..., k]), atol=1e-4)
 
 
 def test_patches_of_another_size_are_refused_by_the_graph_itself():

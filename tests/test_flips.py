@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from tfcyclegan3d.inference.predictor import MIRRORS, SegmentationModel
+from tfcyclegan3d.inference.predictor import SegmentationModel
+from tfcyclegan3d.models.mirrors import MIRRORS
 from tfcyclegan3d.models.resnet_generator import resnet_generator
 from tfcyclegan3d.volumes import Volume
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tfcyclegan3d import config as configuration
-from tfcyclegan3d import presets
-from tfcyclegan3d.models.outputs import move_levels
+from tfcyclegan3d import preprocessing, presets
+from tfcyclegan3d.inference.predictor import SegmentationModel
+from tfcyclegan3d.models.outputs import halved_at, move_levels
 from tfcyclegan3d.models.resnet_generator import resnet_generator
-from tfcyclegan3d.training.outlines import LEVELS, _middle_mean, move_outlines, outline_levels, told_diameters
+from tfcyclegan3d.training.outlines import LEVELS, _middle_mean, find_outlines, outline_levels, told_diameters
 from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.run import train
 from tfcyclegan3d.volumes import Volume
@@ -114,6 +115,35 @@ def test_what_was_a_level_becomes_one_half_in_its_channel_alone():
     odds = before[..., 1] / (1 - before[..., 1]) / (0.3 / 0.7)
     np.testing.assert_allclose(after[..., 1], odds / (1 + odds), atol=1e-5)
     np.testing.assert_array_equal(after[..., 1] > 0.5001, before[..., 1] > 0.3001)
+    np.testing.assert_allclose(after[..., 1], halved_at(0.3, before[..., 1]), atol=1e-5)
+    assert halved_at(0.3, np.float32([0, 0.3, 1])).tolist() == pytest.approx([0, 0.5, 1])
+
+
+def test_outlines_of_networks_that_are_certain_run_between_the_voxels_of_their_grid():
+    """Balls 10 voxels of 2 across, in or out: a level moves them by less than a voxel of the grid."""
+    coarse = (balls(10.0) > 0.5).astype(np.float32)
+    image, spacing = 2 * coarse - 1, (1.0, 1.0, 1.0)
+
+    def levels_at(factors):
+        return outline_levels([image], lambda image: (image + 1) / 2, {0: 22.0}, spacing, 4, factors)
+
+    level, before, after = levels_at((2, 2, 2))[0]
+    assert 0.01 < level < 0.5
+    assert before == pytest.approx(20, abs=0.6)
+    assert 22 <= after < 23
+    fine = preprocessing.upsample(coarse, (2, 2, 2), (48, 96, 96))
+    assert (fine > level).sum() / 4 == pytest.approx(np.pi / 6 * after**3, rel=0.05)
+
+
+def test_a_prediction_moves_outlines_on_the_stacks_own_grid():
+    config = TINY.replace({"classes": ["nuclei"], "inference.statistics": "tile", "inference.overlap": 0})
+    config = config.replace({"preprocessing.downsampling": [1, 2, 2], "training.mixed_precision": "off"})
+    network = resnet_generator(1, 1, filters=4, blocks=1, seed=1)
+    stack = Volume(np.random.default_rng(0).integers(0, 999, (16, 32, 40, 1), dtype=np.uint16))
+    learned = SegmentationModel(network, config).predict(stack).array
+    moved = SegmentationModel(network, config.replace({"inference.outline_levels": [0.2]})).predict(stack).array
+    np.testing.assert_allclose(moved, halved_at(0.2, learned), atol=1e-6)
+    np.testing.assert_array_equal(moved > 0.5001, learned > 0.2001)
 
 
 def prepared(**changes):
@@ -148,8 +178,9 @@ def network_of_balls():
 def test_outlines_are_moved_by_told_diameters_alone_and_where_that_is_asked_for(changes, is_moved):
     material = prepared(**{"preprocessing.downsampling": [1, 1, 1], "inference.statistics": "tile", **changes})
     network = network_of_balls()
-    levels, notes = move_outlines(network, material, told_diameters(material))
-    assert bool(notes) == bool(np.any(network.layers[2].bias != 0)) == is_moved
+    levels, notes = find_outlines(network, material, told_diameters(material))
+    assert bool(notes) == is_moved
+    assert np.all(network.layers[2].bias == 0)
     if is_moved:
         assert levels == (0.35,)
         assert "nuclei" in notes[0] and "11.2" in notes[0] and "0.35" in notes[0]
@@ -166,8 +197,8 @@ def test_where_what_was_told_is_not_reached_there_is_a_note():
         }
     )
     network = network_of_balls()
-    levels, notes = move_outlines(network, material, told_diameters(material))
-    assert LEVELS[-1] < levels[0] < LEVELS[0] and np.all(network.layers[2].bias > 0)
+    levels, notes = find_outlines(network, material, told_diameters(material))
+    assert LEVELS[-1] < levels[0] < LEVELS[0]
     assert "told to be 14" in notes[0] and "no further; check the diameter" in notes[0]
 
 
@@ -176,27 +207,25 @@ def test_presets_of_the_paper_move_no_outlines():
     assert not presets.paper().training.match_diameters and not presets.authors().training.match_diameters
 
 
-def test_a_run_keeps_the_moved_network_and_says_so(tmp_path, monkeypatch):
-    moved = []
+def test_a_run_keeps_where_outlines_run_and_says_so(tmp_path, monkeypatch):
+    looked_at = []
 
-    def move(network, material, told):
+    def find(network, material, told):
         assert told == {0: 8.0} if material.config.training.match_diameters else told == {}
         assert material.config.synthesis.diameters == {"nuclei": 8}
-        network.layers[-3].bias.assign([0.25])
-        moved.append(network.name)
+        assert material.config.inference.outline_levels is None
+        looked_at.append(network.name)
         return (0.25,), ["outlines were moved"]
 
-    monkeypatch.setattr("tfcyclegan3d.training.cyclegan_trainer.move_outlines", move)
+    monkeypatch.setattr("tfcyclegan3d.training.cyclegan_trainer.find_outlines", find)
     config = TINY.replace({"training.epochs": 1, "training.steps_per_epoch": 1, "synthesis.diameters": {"nuclei": 8}})
     image = np.random.default_rng(0).integers(0, 999, (16, 24, 24), dtype=np.uint16)
     train([Volume(image[..., np.newaxis])], None, config, tmp_path / "run", progress=False)
-    assert moved == ["image_to_mask"]
-    saved = keras.saving.load_model(tmp_path / "run" / "image_to_mask.keras")
-    assert saved.layers[-3].bias.numpy().tolist() == [0.25]
+    assert looked_at == ["image_to_mask"]
     assert "outlines were moved" in (tmp_path / "run" / "manifest.json").read_text()
     assert configuration.load(tmp_path / "run" / "config.json").inference.outline_levels == (0.25,)
     # Going on, it begins with outlines as learned, whatever the configuration says.
     images = [Volume(image[..., np.newaxis])]
     going_on = configuration.load(tmp_path / "run" / "config.json").replace({"training.epochs": 2})
     train(images, None, going_on, tmp_path / "run", resume=True, progress=False)
-    assert moved == ["image_to_mask"] * 2
+    assert looked_at == ["image_to_mask"] * 2

@@ -35,8 +35,8 @@ class InferenceConfig:
     threshold : float
         Probability above which a voxel belongs to an object.
     outline_levels : tuple of float, optional
-        Written by a training (``match_diameters``): what probability of each class became one half when its outlines
-        were moved, so that how sure the network is can still be told.
+        Written by a training (``match_diameters``): what probability of each class, on the stack's own grid, becomes
+        one half, which moves its outlines; how sure the network is can still be told.
     """
 
     statistics: Literal["stack", "tile"] = "stack"

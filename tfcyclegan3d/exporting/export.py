@@ -28,6 +28,7 @@ from tfcyclegan3d.exporting.description import (
 )
 from tfcyclegan3d.exporting.folder import whole_folder
 from tfcyclegan3d.exporting.served import ServedModel
+from tfcyclegan3d.models.outputs import move_levels
 from tfcyclegan3d.models.portable import in_float32, portable, with_first_outputs
 from tfcyclegan3d.models.strides import multiple_of
 from tfcyclegan3d.models.trained import load_trained
@@ -95,13 +96,15 @@ def _write_networks(folder: Path, network: keras.Model, config: Config, form: st
     """Write what computes; return the network that gives probabilities."""
     network = in_float32(network)
     network.save(folder / "image_to_mask.keras")
-    probabilities = portable(network)
-    probabilities.save(folder / "image_to_probability.keras")
     if form == SAVED_MODEL:
         ServedModel(network, config).save(str(folder))
         if (folder / "assets").is_dir():  # Always empty.
             (folder / "assets").rmdir()
         _zip_saved_model(folder)
+    # Who loads the network alone knows nothing of outlines that a prediction moves.
+    move_levels(network, dict(enumerate(config.inference.outline_levels or ())))
+    probabilities = portable(network)
+    probabilities.save(folder / "image_to_probability.keras")
     return probabilities
 
 

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.exporting import operations
-from tfcyclegan3d.inference.predictor import MIRRORS
+from tfcyclegan3d.models.mirrors import MIRRORS
+from tfcyclegan3d.models.outputs import halved_at
 from tfcyclegan3d.models.quick import quickened
 from tfcyclegan3d.models.strides import multiple_of
 
@@ -52,7 +53,7 @@ class ServedModel(tf.Module):
         shape = tf.shape(patches)[1:4]
         message = f"Z, Y and X of the patches must be multiples of {self._multiple}"
         with tf.control_dependencies([tf.debugging.assert_equal(shape % self._multiple, 0, message)]):
-            return {"probabilities": self._probabilities(tf.identity(patches))}
+            return {"probabilities": self._moved(self._probabilities(tf.identity(patches)))}
 
     def _predict_intensities(self, intensities: tf.Tensor) -> dict[str, tf.Tensor]:
         """Return probabilities of whole stacks as they come, on their own grid, each stretched by its percentiles."""
@@ -66,7 +67,15 @@ class ServedModel(tf.Module):
             total += tf.reverse(self._probabilities(tf.reverse(padded, axes)), axes)
         cropped = operations.crop(total / len(mirrors), tf.shape(coarse)[1:4])
         fine = operations.upsample(cropped, preparation.downsampling, tf.shape(intensities)[1:4])
-        return {"probabilities": tf.clip_by_value(fine, 0.0, 1.0)}
+        return {"probabilities": self._moved(tf.clip_by_value(fine, 0.0, 1.0))}
+
+    def _moved(self, probabilities: tf.Tensor) -> tf.Tensor:
+        """Move outlines to where a prediction by the package has them."""
+        levels = self._config.inference.outline_levels
+        if not levels:
+            return probabilities
+        of_classes = tf.unstack(probabilities, len(levels), axis=-1)
+        return tf.stack([halved_at(level, one) for level, one in zip(levels, of_classes, strict=True)], axis=-1)
 
     def _probabilities(self, batch: tf.Tensor) -> tf.Tensor:
         return (self._forward(batch) + 1) / 2

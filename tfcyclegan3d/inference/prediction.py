@@ -15,6 +15,7 @@ from tfcyclegan3d.inference.blocks import Block, BlockPlan, inside, refined
 from tfcyclegan3d.inference.reading import CoarseReader
 from tfcyclegan3d.inference.stitching import Merger
 from tfcyclegan3d.models.frozen import Statistics
+from tfcyclegan3d.models.outputs import halved_at
 from tfcyclegan3d.tiling import Shape, Tile
 
 # Values of a layer at full resolution over all that statistics are taken from.
@@ -135,5 +136,7 @@ class Prediction:
         factors = self._config.preprocessing.downsampling
         merged = refined(block.merged, factors, self._fine_shape)
         owned = refined(block.owned, factors, self._fine_shape)
-        fine = preprocessing.upsample(made, factors, merged.shape)[inside(owned, merged)]
-        return owned, np.clip(fine, 0, 1)
+        fine = np.clip(preprocessing.upsample(made, factors, merged.shape)[inside(owned, merged)], 0, 1)
+        for k, level in enumerate(self._config.inference.outline_levels or ()):
+            fine[..., k] = halved_at(level, fine[..., k])
+        return owned, fine

@@ -16,6 +16,7 @@ from tfcyclegan3d.inference.blocks import BlockPlan
 from tfcyclegan3d.inference.prediction import Prediction, Settled, sample
 from tfcyclegan3d.inference.reading import CoarseReader
 from tfcyclegan3d.models.frozen import FrozenNetwork
+from tfcyclegan3d.models.mirrors import mean_over_mirrors
 from tfcyclegan3d.models.quick import quickened  # Importing it registers the networks' layers, too.
 from tfcyclegan3d.models.strides import multiple_of
 from tfcyclegan3d.models.trained import load_trained
@@ -23,13 +24,6 @@ from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.sources import Source, open_source
 from tfcyclegan3d.tiling import Shape, Tile
 from tfcyclegan3d.volumes import Grid, Volume
-
-# Axes of a batch (BZYXC) that are mirrored for each pass of a prediction.
-MIRRORS: dict[str, tuple[tuple[int, ...], ...]] = {
-    "none": ((),),
-    "plane": ((), (2,), (3,), (2, 3)),
-    "all": ((), (1,), (2,), (3,), (1, 2), (1, 3), (2, 3), (1, 2, 3)),
-}
 
 OnTile = Callable[[int, int], None]
 
@@ -243,11 +237,10 @@ class SegmentationModel:
         return Prediction(reader, source.grid.shape, self.config, settled.plan, probabilities, n_channels)
 
     def _probabilities(self, batch: np.ndarray) -> np.ndarray:
-        total = np.zeros((*batch.shape[:-1], self.config.n_mask_channels), batch.dtype)
-        mirrors = MIRRORS[self.config.inference.flips]
-        for axes in mirrors:
-            total += np.flip(self._forward(tf.constant(np.flip(batch, axes))).numpy(), axes)
-        return (total / len(mirrors) + 1) / 2
+        made = mean_over_mirrors(
+            lambda mirrored: self._forward(tf.constant(mirrored)).numpy(), batch, self.config.inference.flips
+        )
+        return (made + 1) / 2
 
 
 def load_model(path: str | Path, changes: Mapping[str, object] | None = None) -> SegmentationModel:

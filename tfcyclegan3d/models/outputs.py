@@ -26,6 +26,22 @@ def with_logits(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, [network.get_layer(LOGITS).output, network.outputs[0]], name=network.name)
 
 
+def halved_at(level: float, probabilities):
+    """Return probabilities of which what was ``level`` is one half, shifted in log odds.
+
+    Parameters
+    ----------
+    level : float
+        In (0, 1); at one half nothing changes.
+    probabilities : ndarray or tensor of float32
+        In [0, 1]; 0 and 1 stay what they are.
+    """
+    if level == 0.5:
+        return probabilities
+    inside = probabilities * (1 - level)
+    return inside / (inside + (1 - probabilities) * level)
+
+
 def move_levels(network: keras.Model, levels: Mapping[int, float]) -> None:
     """Shift the last biases so that what was a probability of ``levels[k]`` in channel k becomes one half.
 

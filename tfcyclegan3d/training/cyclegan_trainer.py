@@ -27,7 +27,7 @@ from tfcyclegan3d.training.cyclegan import CycleGANStep, rate_of
 from tfcyclegan3d.training.distribution import Distribution
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.networks import build_networks
-from tfcyclegan3d.training.outlines import move_outlines, told_diameters
+from tfcyclegan3d.training.outlines import find_outlines, told_diameters
 from tfcyclegan3d.training.preparation import Prepared
 from tfcyclegan3d.training.probes import Observation, Probes, observe, one_by_one, spread_probes
 from tfcyclegan3d.training.schedules import constant_then_linear, linear
@@ -228,8 +228,8 @@ class CycleGANTrainer:
         return decision, found | {f"scores/{which}": score for which, score in scores.items()}
 
     def finished(self, networks: Generators) -> Config:
-        """Move outlines outwards where the objects found are smaller than told, and note it."""
-        levels, notes = move_outlines(networks[0], self._prepared, self._told)
+        """Let outlines run further out where the objects found are smaller than told, and note it."""
+        levels, notes = find_outlines(networks[0], self._prepared, self._told)
         for note in notes:
             logger.info(note)
             if note not in self.notes:

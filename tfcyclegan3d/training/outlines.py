@@ -17,7 +17,7 @@ from scipy import ndimage
 from tfcyclegan3d import preprocessing, tiling
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.models.frozen import FrozenNetwork
-from tfcyclegan3d.models.outputs import move_levels
+from tfcyclegan3d.models.mirrors import mean_over_mirrors
 from tfcyclegan3d.models.strides import multiple_of
 from tfcyclegan3d.objects.instances import label_objects
 from tfcyclegan3d.precision import policy_for
@@ -35,8 +35,8 @@ TRIMMED = 0.25
 MOST_GROWTH = 0.15
 # Objects that are not cut, below which they say little.
 LEAST_OBJECTS = 4
-# Coarse voxels of a stack that are looked at, and stacks.
-MOST_VOXELS, MOST_STACKS = 2**20, 4
+# Voxels of a stack that are looked at, on the networks' grid and on its own, and stacks.
+MOST_COARSE, MOST_FINE, MOST_STACKS = 2**20, 2**22, 4
 # What lies further than that share of a diameter from an object's outline is not part of it, whatever its probability.
 REACH = 0.25
 # Share of a mask that may lie away from every object; at levels where more does, a network tells nothing any more.
@@ -45,15 +45,15 @@ MOST_AWAY = 0.1
 Forward = Callable[[np.ndarray], np.ndarray]
 
 
-def move_outlines(
+def find_outlines(
     network: keras.Model, prepared: Prepared, told: Mapping[int, float]
 ) -> tuple[tuple[float, ...] | None, list[str]]:
-    """Move the outlines of an ``image_to_mask`` outwards where the training's stacks show objects smaller than told.
+    """Find how far outwards outlines have to be moved where the training's stacks show objects smaller than told.
 
     Parameters
     ----------
     network : keras.Model
-        In float32; its last biases are changed in place.
+        An ``image_to_mask`` in float32.
     prepared : Prepared
         What it was trained on.
     told : dict of int to float
@@ -62,16 +62,16 @@ def move_outlines(
     Returns
     -------
     (tuple of float or None, list of str)
-        What probability became one half, class by class, None where nothing was moved; and what was done, for the user
-        to read.
+        At which probability the outlines of each class are to run, None where none is moved; and what was found, for
+        the user to read.
     """
     if not told:
         return None, []
     config, size = prepared.config, prepared.voxel_size
     factors = config.preprocessing.downsampling
-    spacing = [side / size[2] * factor for side, factor in zip(size, factors, strict=True)]
+    spacing = [side / size[2] for side in size]
     forward = _forward(network, config)
-    found = outline_levels(prepared.images, forward, told, spacing, multiple_of(network))
+    found = outline_levels(prepared.images, forward, told, spacing, multiple_of(network), factors)
     moved = {k: level for k, (level, _, _) in found.items() if level != LEVELS[0]}
     notes = []
     for k, (level, before, after) in found.items():
@@ -83,7 +83,6 @@ def move_outlines(
         notes.append(f"{config.classes[k]}: told to be {told[k]:.3g} voxels across, found {before:.3g}: {what}")
     if not moved:
         return None, notes
-    move_levels(network, moved)
     return tuple(moved.get(k, LEVELS[0]) for k in range(len(config.classes))), notes
 
 
@@ -124,7 +123,8 @@ def _forward(network: keras.Model, config: Config) -> Forward:
         batch = image[np.newaxis]
         if frozen is not None and frozen.needs_statistics:
             frozen.set_statistics(frozen.statistics_of(batch))
-        return (graph(tf.constant(batch))[0].numpy() + 1) / 2
+        made = mean_over_mirrors(lambda mirrored: graph(tf.constant(mirrored)).numpy(), batch, config.inference.flips)
+        return (made[0] + 1) / 2
 
     return probabilities_of
 
@@ -135,6 +135,7 @@ def outline_levels(
     diameters: Mapping[int, float],
     spacing: Sequence[float],
     multiple: int,
+    factors: tuple[int, int, int] = (1, 1, 1),
 ) -> dict[int, tuple[float, float, float]]:
     """Return for each channel at which probability its objects are as large as told.
 
@@ -147,9 +148,13 @@ def outline_levels(
     diameters : dict of int to float
         Typical diameter, of a ball of the same volume, by channel, in voxels of the stack along X; others are left out.
     spacing : (z, y, x)
-        Sides of a voxel of the images in the unit of the diameters.
+        Sides of a voxel of the stacks in the unit of the diameters.
     multiple : int
         Of voxels that the network takes along each axis.
+    factors : (int, int, int)
+        By which the stacks' own grid is finer than that of the images. Levels are those of probabilities interpolated
+        to it, as a prediction is: where a network is so certain that its voxels differ by all there is, they still tell
+        where between two of them an outline runs.
 
     Returns
     -------
@@ -163,12 +168,15 @@ def outline_levels(
     """
     found: dict[int, list[np.ndarray]] = {k: [] for k in diameters}
     n_voxels = {k: np.zeros((2, len(LEVELS))) for k in diameters}
+    most = min(MOST_COARSE, MOST_FINE // math.prod(factors))
     for image in tiling.spread(images, MOST_STACKS):
-        seen, smallest = _middle(image), (multiple,) * 3
+        seen, smallest = _middle(image, most), (multiple,) * 3
         crop = tiling.crop_of(tiling.padding_to(seen.shape[:3], smallest, multiple))
         probabilities = probabilities_of(preprocessing.pad_to(seen, smallest, multiple))[crop]
+        fine = tuple(side * factor for side, factor in zip(seen.shape[:3], factors, strict=True))
         for k, diameter in diameters.items():
-            each, counts = _diameters(probabilities[..., k], diameter, spacing)
+            of_class = preprocessing.upsample(probabilities[..., k : k + 1], factors, fine)[..., 0]
+            each, counts = _diameters(of_class, diameter, spacing)
             found[k].append(each)
             n_voxels[k] += counts
     levels = {}
@@ -199,9 +207,9 @@ def _middle_mean(values: np.ndarray) -> np.ndarray:
     return kept.mean(axis=0)
 
 
-def _middle(image: np.ndarray) -> np.ndarray:
-    """Return the middle of ZYXC, of at most ``MOST_VOXELS`` voxels."""
-    kept = tiling.shortened(image.shape[:3], MOST_VOXELS)
+def _middle(image: np.ndarray, most: int) -> np.ndarray:
+    """Return the middle of ZYXC, of at most so many voxels."""
+    kept = tiling.shortened(image.shape[:3], most)
     starts = [(side - length) // 2 for side, length in zip(image.shape[:3], kept, strict=True)]
     return np.asarray(image[tuple(slice(a, a + length) for a, length in zip(starts, kept, strict=True))], np.float32)
 

@@ -140,8 +140,8 @@ class SupervisedTrainer:
             **{f"validation/{name}": one for name, one in named},
         }
 
-    def finished(self, networks: Generators) -> Config:  # noqa: ARG002 (others change them)
-        """Leave the network as it is: its truth says where outlines run."""
+    def finished(self, networks: Generators) -> Config:  # noqa: ARG002 (others look at them)
+        """Return the training's own: its truth says where outlines run."""
         return self.config
 
     def checks(self, networks: Generators) -> tuple[bool, list[str]]:

@@ -53,10 +53,7 @@ class Trainer(Protocol):
         ...
 
     def finished(self, networks: Generators) -> Config:
-        """Do to networks about to be kept what is done once a training has come to its end.
-
-        Return the configuration that a prediction by them goes by.
-        """
+        """Return what a prediction goes by, by networks about to be kept as a training has come to its end."""
         ...
 
     def checks(self, networks: Generators) -> tuple[bool, list[str]]:
