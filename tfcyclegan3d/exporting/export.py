@@ -101,8 +101,8 @@ def _write_networks(folder: Path, network: keras.Model, config: Config, form: st
         if (folder / "assets").is_dir():  # Always empty.
             (folder / "assets").rmdir()
         _zip_saved_model(folder)
-    # Who loads the network alone knows nothing of outlines that a prediction moves.
-    move_levels(network, dict(enumerate(config.inference.outline_levels or ())))
+    if config.inference.outline_levels is not None:  # Who loads the network alone knows nothing of them.
+        move_levels(network, dict(enumerate(config.inference.outline_levels)))
     probabilities = portable(network)
     probabilities.save(folder / "image_to_probability.keras")
     return probabilities
