@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tfcyclegan3d.cli.arguments import (
     add_missing_chunks,
@@ -20,9 +20,6 @@ from tfcyclegan3d.cli.arguments import (
     shape,
 )
 from tfcyclegan3d.micrometres import shown, voxels_alike
-
-if TYPE_CHECKING:
-    from tfcyclegan3d.volumes import Grid
 
 SUMMARY = "segment whole stacks with a trained model"
 EXAMPLE = "tfcyclegan3d predict run --images stacks/ -o masks"
@@ -100,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
     from tfcyclegan3d.cli.outputs import folder_for
     from tfcyclegan3d.inference import spreading
     from tfcyclegan3d.quiet_tensorflow import import_quietly
-    from tfcyclegan3d.volumes import find_images, read_grid, stack_name
+    from tfcyclegan3d.volumes import find_images, stack_name
 
     if options.threshold is not None and not 0 < options.threshold < 1:
         raise errors.OptionError("--threshold", options.threshold, "give a probability between 0 and 1")
@@ -151,7 +148,7 @@ def run(options: argparse.Namespace) -> None:
     spread = spreading.workers(scheduler) if scheduler else nullcontext()
     with folder_for(options.output) as folder, spread as make:
         model = load_model(options.model, changes)
-        _warn_of_training(options.model, [read_grid(path, **wanted.reading) for path in paths])
+        _warn_of_training(options.model, paths, wanted.reading)
 
         def progress(title: str):
             return progress_bar(title, not options.quiet)
@@ -170,9 +167,10 @@ def run(options: argparse.Namespace) -> None:
                 print("seams: the stack fits into one tile; nothing to compare")
 
 
-def _warn_of_training(model: Path, grids: Sequence[Grid]) -> None:
+def _warn_of_training(model: Path, paths: Sequence[Path], reading: dict[str, Any]) -> None:
     """Say so where a training has not come to its end, or its stacks had other voxels."""
     from tfcyclegan3d.training.run_folder import RunFolder
+    from tfcyclegan3d.volumes import read_grid
 
     try:
         manifest = RunFolder(model).read_manifest()
@@ -182,7 +180,11 @@ def _warn_of_training(model: Path, grids: Sequence[Grid]) -> None:
     if verdict in ("running", "interrupted"):
         said = f"its training is {verdict}, not finished; masks show what it knew so far"
         print(f"warning: {model}: {said}", file=sys.stderr)
-    known = [grid for grid in grids if trained_on is not None and grid.voxel_size_um is not None]
+    if trained_on is None:
+        return
+    reading = reading | {"allow_missing_chunks": True}  # Chunks are looked for later.
+    grids = [read_grid(path, **reading) for path in paths]
+    known = [grid for grid in grids if grid.voxel_size_um is not None]
     unlike = [grid for grid in known if not voxels_alike(trained_on, grid.voxel_size_um)]
     if unlike:
         others = f" and {len(unlike) - 1} more" if len(unlike) > 1 else ""
