@@ -12,8 +12,9 @@ import pytest
 
 from tests.tiny import TINY
 from tfcyclegan3d import errors, presets
-from tfcyclegan3d.experiments import comparison_demo, cross_validation, methods
-from tfcyclegan3d.experiments.cross_validation import Place, cross_validate
+from tfcyclegan3d.experiments import comparison_demo, comparison_folder, cross_validation, methods
+from tfcyclegan3d.experiments.comparison_folder import Place
+from tfcyclegan3d.experiments.cross_validation import cross_validate
 from tfcyclegan3d.experiments.data_layout import plain_layout
 from tfcyclegan3d.experiments.folds import nested_folds
 from tfcyclegan3d.quiet_tensorflow import many_networks
@@ -171,8 +172,18 @@ def test_a_comparison_is_not_replaced_unasked(compared, stacks):
 
 
 def test_all_that_a_comparison_writes_is_known_to_be_its_own(compared):
-    assert {path.name for path in compared.path.iterdir()} == {*cross_validation.CONTENTS}
-    assert compared.results == [*cross_validation.RESULTS]
+    assert {path.name for path in compared.path.iterdir()} == {*comparison_folder.CONTENTS}
+    assert compared.results == [*comparison_folder.RESULTS]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"synthesis.centres": True}, {"supervised.levels": 6, "training.patch_shape": [16, 16, 16]}]
+)
+def test_what_is_wrong_for_one_method_is_said_before_any_is_trained(stacks, tmp_path, wrong):
+    with pytest.raises(errors.ConfigError, match=r"synthesis\.centres|training\.patch_shape"):
+        compare(stacks, tmp_path / "out", ("otsu", "cyclegan", "unet"), SMALL | wrong)
+    assert not (tmp_path / "out").exists()
+    assert compare(stacks, tmp_path / "out", ("otsu",), SMALL | wrong).cells
 
 
 @pytest.mark.parametrize("name", ["cells/mine.txt", "scores.csv", "table1.md", "figure1.png"])
@@ -193,6 +204,19 @@ def test_cells_without_the_plan_of_a_comparison_are_deleted_by_nothing(stacks, t
     with pytest.raises(errors.OutputError, match="it holds cells, which no cross-validation wrote"):
         compare(stacks, tmp_path, ("otsu",), overwrite=True)
     assert mine.read_text() == "mine"
+
+
+def test_a_comparison_stopped_while_it_replaces_another_goes_on_with_none_of_its_cells(stacks, tmp_path, monkeypatch):
+    def killed(*_, **__):
+        raise SystemExit
+
+    output = tmp_path / "out"
+    assert compare(stacks, output, ("otsu",)).cells
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(comparison_folder.tempfile.TemporaryDirectory, "cleanup", killed)
+        compare(stacks, output, ("otsu",), overwrite=True)
+    assert (output / "crossval.json").exists() and not comparison_folder.cells_done(output)
+    assert len(compare(stacks, output, ("otsu",), resume=True).cells) == 3
 
 
 def test_nothing_of_a_comparison_stays_among_the_results_of_the_one_that_replaces_it(stacks, tmp_path, monkeypatch):

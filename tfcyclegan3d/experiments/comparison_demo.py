@@ -8,13 +8,8 @@ from pathlib import Path
 from tfcyclegan3d import errors, presets
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.experiments import methods
-from tfcyclegan3d.experiments.cross_validation import (
-    CONTENTS,
-    CrossValidation,
-    check_options,
-    check_output,
-    cross_validate,
-)
+from tfcyclegan3d.experiments.comparison_folder import CONTENTS, check_output
+from tfcyclegan3d.experiments.cross_validation import CrossValidation, check_options, cross_validate
 from tfcyclegan3d.experiments.data_layout import plain_layout
 from tfcyclegan3d.experiments.folds import nested_folds
 from tfcyclegan3d.synthesis.simulation import simulate_stack

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import shutil
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from tfcyclegan3d import errors, presets
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.evaluation.overlap import evaluate
 from tfcyclegan3d.experiments import figures, methods, tables
+from tfcyclegan3d.experiments.comparison_folder import RESULTS, Place, begin, cells_done, check_output
 from tfcyclegan3d.experiments.data_layout import LabelledStacks
 from tfcyclegan3d.experiments.folds import Fold, nested_folds, of
 from tfcyclegan3d.experiments.tables import Cell
@@ -36,37 +36,7 @@ from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
 logger = logging.getLogger(__name__)
 
-PLAN = "crossval.json"
-CELLS = "cells"
-RESULTS = (
-    "table1.csv",
-    "table1.md",
-    "table2.csv",
-    "table2.md",
-    "scores.csv",
-    "scores.md",
-    "figure1.png",
-    "figure3.png",
-)
-CONTENTS = (PLAN, CELLS, *RESULTS)
 FIGURE_DPI = 130
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which cell: a method, the number of a fold (from 0), a seed."""
-
-    method: str
-    fold: int
-    seed: int
-
-    def folder(self, output: Path) -> Path:
-        """Return where a cell's files stand."""
-        return output / CELLS / f"fold_{self.fold + 1}" / f"{self.method}-seed_{self.seed}"
-
-    def __str__(self) -> str:
-        """Name it in messages."""
-        return f"{self.method}, fold {self.fold + 1}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -154,10 +124,12 @@ def cross_validate(
     check_options(chosen, seeds)
     folds = nested_folds(len(stacks.images), n_folds)
     config = (config or presets.for_this_machine()).replace(changes or {})
+    for method in chosen:
+        methods.config_of(method, config, changes or {})  # What is wrong for one of them is said before any is trained.
     check_output(output, overwrite=overwrite, resume=resume)
     images = stacks.open_images()
     plan = _plan(stacks, config, changes or {}, chosen, folds, seeds)
-    _begin(output, plan, overwrite=overwrite, resume=resume)
+    begin(output, plan, overwrite=overwrite, resume=resume)
     if config.preprocessing.downsampling is None:
         # One grid for every method and fold, chosen without a truth.
         factors = choose_downsampling([images[i] for i in folds[0].training], config)
@@ -174,8 +146,8 @@ def cross_validate(
         except Exception as error:  # Whatever one cell fails of, the others are still worth having.
             failed.append(place)
             _note_failure(place, output, error)
-        _write_tables(output, _done(output), labelling_hours)
-    cells = _done(output)
+        _write_tables(output, cells_done(output), labelling_hours)
+    cells = cells_done(output)
     if cells and not interrupted:
         _draw_figures(work, cells)
     return CrossValidation(output, cells, failed, interrupted)
@@ -277,12 +249,6 @@ def _places(chosen: Sequence[str], folds: Sequence[Fold], seeds: Sequence[int]) 
                     yield Place(method, fold, seed)
 
 
-def _done(output: Path) -> list[Cell]:
-    """Return every cell that is done, of earlier calls too, in the order they are done in."""
-    cells = [Cell(**json.loads(path.read_text())) for path in (output / CELLS).glob("fold_*/*/cell.json")]
-    return sorted(cells, key=lambda cell: (cell.seed, cell.fold, methods.METHODS.index(cell.method)))
-
-
 def check_options(chosen: Sequence[str], seeds: Sequence[int]) -> None:
     """Refuse methods that there are not, and none of them or of the seeds.
 
@@ -295,26 +261,6 @@ def check_options(chosen: Sequence[str], seeds: Sequence[int]) -> None:
         raise errors.OptionError("--methods", ",".join(unknown), f"choose among {','.join(methods.METHODS)}")
     if not seeds:
         raise errors.OptionError("--seeds", 0, "give at least 1")
-
-
-def check_output(output: Path, *, overwrite: bool, resume: bool, contents: Sequence[str] = CONTENTS) -> None:
-    """Refuse a folder that holds what would be written, unless it is to be replaced or resumed.
-
-    Cells are told by the plan, which is there before the first of them; without it they are somebody else's.
-
-    Raises
-    ------
-    OutputExistsError, OutputError, ModelError
-    """
-    if output.exists() and not output.is_dir():
-        raise errors.OutputError(output, "a file is in the way of the folder")
-    if resume:
-        _read_plan(output)
-        return
-    if not overwrite and any((output / name).exists() for name in contents):
-        raise errors.OutputExistsError(output)
-    if (output / CELLS).exists() and not (output / PLAN).exists():
-        raise errors.OutputError(output, f"it holds {CELLS}, which no cross-validation wrote")
 
 
 def _plan(
@@ -340,50 +286,6 @@ def _plan(
         "machine": machine(),
     }
     return json.loads(json.dumps(plan))
-
-
-def _begin(output: Path, plan: dict[str, object], *, overwrite: bool, resume: bool) -> None:
-    """Make the folder and write the plan, or check that it is that of the folder."""
-    if resume:
-        before = _read_plan(output)
-        before |= {"config": _with_defaults(before.get("config"))}
-        differing = [key for key in ("stacks", "folds", "config", "changes") if before.get(key) != plan[key]]
-        if differing:
-            raise errors.ModelError(
-                output,
-                f"was begun with other {' and '.join(differing)}",
-                "only methods and seeds may differ when resuming; give the others as before, or another -o",
-            )
-    elif overwrite:
-        _forget(output)
-    with errors.writing(output):
-        output.mkdir(parents=True, exist_ok=True)
-    with whole(output / PLAN) as unfinished:
-        unfinished.write_text(json.dumps(plan, indent=1) + "\n")
-
-
-def _read_plan(output: Path) -> dict[str, object]:
-    try:
-        return json.loads((output / PLAN).read_text())
-    except (OSError, ValueError) as error:
-        raise errors.ModelError(output, "holds no cross-validation to resume", "start it without --resume") from error
-
-
-def _with_defaults(config: object) -> object:
-    """Return a configuration of a plan with the settings that there were not yet when it was written."""
-    try:
-        return configuration.from_dict(config).to_dict()
-    except (errors.UserError, TypeError, AttributeError):
-        return config
-
-
-def _forget(output: Path) -> None:
-    """Delete what an earlier cross-validation wrote, but for its plan, which says until the end whose the rest is."""
-    with errors.writing(output):
-        if (output / CELLS).exists():
-            shutil.rmtree(output / CELLS)
-        for name in RESULTS:
-            (output / name).unlink(missing_ok=True)
 
 
 def _note_failure(place: Place, output: Path, error: Exception) -> None:

@@ -6,7 +6,7 @@ stacks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tfcyclegan3d.experiments.two_stage import train_two_stage
 from tfcyclegan3d.inference.predictor import load_model
 from tfcyclegan3d.thresholding import otsu_mask
 from tfcyclegan3d.training.loop import INTERRUPTED
+from tfcyclegan3d.training.pairs import check_sides
 from tfcyclegan3d.training.run import Run, train
 from tfcyclegan3d.training.run_folder import RunFolder
 from tfcyclegan3d.volumes import Volume
@@ -57,7 +58,23 @@ class Stage:
 
     def config_of(self, method: str) -> Config:
         """Return a method's settings."""
-        return presets.with_method(self.config, method).replace(self.changes)
+        return config_of(method, self.config, self.changes)
+
+
+def config_of(method: str, config: Config, changes: Mapping[str, object]) -> Config:
+    """Return the settings of a method that is trained, changes put over them; those given where none is.
+
+    Raises
+    ------
+    UserError
+        For settings that do not go with the method.
+    """
+    if method in SIGMAS:
+        return config
+    config = presets.with_method(config, method).replace(changes)
+    if method != "cyclegan":
+        check_sides(config)
+    return config
 
 
 @dataclass(frozen=True)

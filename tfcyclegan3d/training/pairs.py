@@ -133,7 +133,7 @@ def divided(pairs: Pairs, config: Config, notes: list[str]) -> PreparedPairs:
         training = Pairs(pairs.images[:first], pairs.masks[:first])
         validation = Pairs(pairs.images[first:], pairs.masks[first:])
         notes.append(f"trained on {first} stack(s), validated on {n_validation}, the last one(s) given")
-    _check_sides(config)
+    check_sides(config)
     if not any(mask.any() for mask in training.masks):
         raise errors.VolumeContentError(
             "--truth", "the truth of the stacks trained on holds no object", "check that it is the truth"
@@ -141,6 +141,22 @@ def divided(pairs: Pairs, config: Config, notes: list[str]) -> PreparedPairs:
     # Losses on pairs balance classes by themselves.
     losses = dataclasses.replace(config.losses, foreground_weights=(1.0,) * len(config.classes))
     return PreparedPairs(dataclasses.replace(config, losses=losses), training, validation, notes)
+
+
+def check_sides(config: Config) -> None:
+    """Refuse patches and tiles that do not divide down to the coarsest grid of a network that learns from pairs.
+
+    Raises
+    ------
+    ConfigError
+    """
+    step = 16 if config.method == "vox2vox" else 2 ** (config.supervised.levels - 1)
+    for name, sides in (
+        ("training.patch_shape", config.training.patch_shape),
+        ("inference.tile_shape", config.inference.tile_shape),
+    ):
+        if any(side % step for side in sides):
+            raise errors.ConfigError(name, list(sides), f"give three multiples of {step}, as {config.method} needs")
 
 
 def _check_pairs(images: Sequence[Volume], truths: Sequence[Volume]) -> None:
@@ -154,17 +170,6 @@ def _check_pairs(images: Sequence[Volume], truths: Sequence[Volume]) -> None:
         check_image(image)
         if image.shape != truth.shape:
             raise errors.ShapeMismatchError(image.name, image.shape, truth.name, truth.shape)
-
-
-def _check_sides(config: Config) -> None:
-    """Refuse patches and tiles that do not divide down to the network's coarsest grid."""
-    step = 16 if config.method == "vox2vox" else 2 ** (config.supervised.levels - 1)
-    for name, sides in (
-        ("training.patch_shape", config.training.patch_shape),
-        ("inference.tile_shape", config.inference.tile_shape),
-    ):
-        if any(side % step for side in sides):
-            raise errors.ConfigError(name, list(sides), f"give three multiples of {step}, as {config.method} needs")
 
 
 def _parts(pairs: Pairs) -> tuple[Pairs, Pairs]:
