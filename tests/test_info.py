@@ -49,7 +49,7 @@ def test_each_stack_is_described_in_aligned_lines(two_stacks, capsys):
         "  read as     ZYX 3 x 4 x 5, 1 channel",
         "  type        float32",
     ]
-    assert lines[13] == "  voxel size  not stated in the file"
+    assert lines[13] == "  voxel size  not stated in the file for all of Z, Y and X"
     assert sorted(path.name for path in two_stacks.iterdir()) == ["cell10.tif", "cell2.tif"]
 
 

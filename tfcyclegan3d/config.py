@@ -29,6 +29,8 @@ from tfcyclegan3d.config_sections import (
 from tfcyclegan3d.strict import build, require
 
 Method = Literal["cyclegan", "two-stage", "unet", "vox2vox"]
+# The folder, in that of a two-stage run, of the CycleGAN that it trains first.
+STAGE_ONE = "cyclegan"
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def _as_text(description: dict[str, Any], options: argparse.Namespace) -> str:
     size = description["voxel_size_um"]
     z, y, x, n_channels = description["shape"]
     given = ", as given" if options.voxel_size else ""
-    sides = "not stated in the file"
+    sides = "not stated in the file for all of Z, Y and X"
     if size:
         sides = f"{' x '.join(_number(length) for length in size)} um (z, y, x){given}"
     unnamed = [letter for letter in UNKNOWN if letter in description["axes"]]

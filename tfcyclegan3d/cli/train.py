@@ -187,11 +187,10 @@ def _first_stage(options: argparse.Namespace, base: Config) -> Config:
     """Return the settings of the CycleGAN, which a run's own file of the second stage has beside it."""
     from tfcyclegan3d import config as configuration
     from tfcyclegan3d import errors
-    from tfcyclegan3d.experiments.two_stage import STAGE_ONE
 
     if base.method != "two-stage" or options.cyclegan_run or options.resume:  # No other, or none that is to be trained.
         return base
-    beside = options.config.parent / STAGE_ONE / "config.json"
+    beside = options.config.parent / configuration.STAGE_ONE / "config.json"
     if not beside.is_file():
         raise errors.OptionError(
             "--config", str(options.config), f"leave it in its run: {beside}, the settings of the CycleGAN, is missing"
@@ -312,7 +311,7 @@ def _chosen(options: argparse.Namespace) -> Config | None:
         raise errors.OptionsClashError("--preset", "--config", "leave it out: the file holds all settings")
     if options.resume:
         # A two-stage run that stopped in its first stage holds that alone, and all that the second is made from.
-        places = (options.output / "config.json", options.output / "cyclegan" / "config.json")
+        places = (options.output / "config.json", options.output / configuration.STAGE_ONE / "config.json")
         begun = next((configuration.load(path) for path in places if path.is_file()), None)
         if begun is None:
             raise errors.ModelError(options.output, "holds no run to resume", "start one without --resume")

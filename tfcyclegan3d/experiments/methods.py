@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfcyclegan3d import presets
-from tfcyclegan3d.config import Config
+from tfcyclegan3d.config import STAGE_ONE, Config
 from tfcyclegan3d.experiments.two_stage import train_two_stage
 from tfcyclegan3d.inference.predictor import load_model
 from tfcyclegan3d.thresholding import otsu_mask
@@ -147,10 +147,10 @@ def learn_without_labels(
         masks=masks,
         segmenter=None if resume else stage.config_of(method),
         cyclegan_run=cyclegan_run,
-        resume=resume or _has_begun(run_folder / "cyclegan"),
+        resume=resume or _has_begun(run_folder / STAGE_ONE),
         **reading,
     )
-    return _outcome(run, test, cyclegan_run or run_folder / "cyclegan")
+    return _outcome(run, test, cyclegan_run or run_folder / STAGE_ONE)
 
 
 def learn_from_truth(

@@ -16,7 +16,7 @@ import numpy as np
 
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, patches, presets
-from tfcyclegan3d.config import Config
+from tfcyclegan3d.config import STAGE_ONE, Config
 from tfcyclegan3d.inference.stitching import predict_tiles
 from tfcyclegan3d.models.trained import load_network
 from tfcyclegan3d.noise import missing_noise
@@ -31,7 +31,6 @@ from tfcyclegan3d.training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
-STAGE_ONE = "cyclegan"
 NOISE_STREAM = 22  # Of random numbers, beside the seed.
 
 
