@@ -11,7 +11,14 @@ from tfcyclegan3d import preprocessing, presets
 from tfcyclegan3d.inference.predictor import SegmentationModel
 from tfcyclegan3d.models.outputs import halved_at, move_levels
 from tfcyclegan3d.models.resnet_generator import resnet_generator
-from tfcyclegan3d.training.outlines import LEVELS, _middle_mean, find_outlines, outline_levels, told_diameters
+from tfcyclegan3d.training.outlines import (
+    LEVELS,
+    MOST_GROWTH,
+    _middle_mean,
+    find_outlines,
+    outline_levels,
+    told_diameters,
+)
 from tfcyclegan3d.training.preparation import prepare
 from tfcyclegan3d.training.run import train
 from tfcyclegan3d.volumes import Volume
@@ -45,11 +52,11 @@ def test_what_no_level_reaches_gets_the_last_one():
     assert levels_of(balls(10.0, width=0.3), {0: 11.2})[0][0] == LEVELS[-1]
 
 
-@pytest.mark.parametrize("told", [11.25, 12.0, 20.0])
+@pytest.mark.parametrize("told", [12.25, 13.0, 20.0])
 def test_objects_grow_by_no_more_than_a_share_however_large_they_are_told_to_be(told):
     level, before, after = levels_of(balls(10.0), {0: told})[0]
-    assert level == levels_of(balls(10.0), {0: 1.15 * before})[0][0] > LEVELS[-1]
-    assert 1.15 * before <= after < 1.2 * before
+    assert level == levels_of(balls(10.0), {0: (1 + MOST_GROWTH) * before})[0][0] > LEVELS[-1]
+    assert (1 + MOST_GROWTH) * before <= after < (1.05 + MOST_GROWTH) * before
 
 
 def test_no_level_is_taken_at_which_much_of_the_mask_lies_away_from_every_object():

@@ -32,7 +32,7 @@ TOLERANCE, TOLERATED_VOXELS = 0.03, 0.5
 # Share of the objects left out at either end: a median of eight depends on which one happens to be the fourth.
 TRIMMED = 0.25
 # Share by which diameters may grow: where more is lacking, what was told may be wrong, or what was found.
-MOST_GROWTH = 0.15
+MOST_GROWTH = 0.2
 # Objects that are not cut, below which they say little.
 LEAST_OBJECTS = 4
 # Voxels of a stack that are looked at, on the networks' grid and on its own, and stacks.
