@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 from accuracy_rows import MEASURES, Rows, table
 from cases import REAL, SIMULATED, Case, case_of, names_of
+from variants import variant_of
 
 import tfcyclegan3d as tc
 from tfcyclegan3d import patches, preprocessing
@@ -44,7 +45,9 @@ CEILING = "ceiling"
 OTHER_HALF = "ceiling, other half"
 AFTER_START = "{}, before its adversarial part"
 START_ALONE = {"training.start_fraction": 1.0}
-# Preset and changes of each; what is changed is what the name says, all else being alike.
+# Plain CycleGAN of the size and length of fast.
+NO_START = {"training.start_fraction": 0.0, "losses.supervised": 0.0, "losses.supervised_end": 0.0}
+# Preset and changes of each; what is changed is what the name says, all else being alike. See variants.py, too.
 CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast": ("fast", {}),
     "best": ("best", {}),
@@ -60,6 +63,16 @@ CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast, fading less": ("fast", {"losses.foreground_power": 0.6}),
     "fast, all of it as a start": ("fast", START_ALONE),
     "fast, told nothing": ("fast", {"synthesis.diameters": None}),
+    "fast, no start": ("fast", NO_START),
+    "fast, no start, saliency": ("fast", NO_START),
+    "fast, saliency": ("fast", {}),
+    "fast, object voxels weighing no more": ("fast", {"losses.foreground_weights": [1.0]}),
+    "fast, no noise in cycles": ("fast", {"losses.cycle_noise": 0.0}),
+    "fast, weights not averaged": ("fast", {"training.average_momentum": 0.0}),
+    "fast, critics as slow": ("fast", {"training.critic_learning_rate": 1e-4}),
+    "fast, spectral norm": ("fast", {"model.critic_normalization": "none"}),
+    "fast, a blur as mask_to_image": ("fast", {}),
+    "fast, noise beside masks": ("fast", {}),
     "fast, no flips": ("fast", {"inference.flips": "none"}),
     "fast, L1 of cycled masks": ("fast", {"losses.cycle_mask": "l1", "losses.cycle": 10.0}),
     "fast, mask critic as strong": ("fast", {"losses.adversarial_mask": None}),
@@ -223,7 +236,8 @@ def measure(configuration: str, name: str, seed: int, data: Path | None, output:
         else:
             folder = folder_of(output, configuration, name, seed)
             folder.mkdir(parents=True, exist_ok=True)
-            found = train_and_score(case, config, folder / "run")
+            with variant_of(configuration):
+                found = train_and_score(case, config, folder / "run")
     how = {"verdict": found["verdict"], "version": version()}
     if "after_start" in found:
         rows.add(name, AFTER_START.format(configuration), seed, found["after_start"], minutes=None, **how)
