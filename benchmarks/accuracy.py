@@ -45,9 +45,14 @@ CEILING = "ceiling"
 OTHER_HALF = "ceiling, other half"
 AFTER_START = "{}, before its adversarial part"
 START_ALONE = {"training.start_fraction": 1.0}
-# Plain CycleGAN of the size and length of fast.
-NO_START = {"training.start_fraction": 0.0, "losses.supervised": 0.0, "losses.supervised_end": 0.0}
-# Preset and changes of each; what is changed is what the name says, all else being alike. See variants.py, too.
+# A CycleGAN of the size and as many steps as fast, with the rate of the CycleGAN paper; the losses are those of fast.
+NO_START = {
+    "training.start_fraction": 0.0,
+    "losses.supervised": 0.0,
+    "losses.supervised_end": 0.0,
+    "training.generator_learning_rate": 2e-4,
+}
+# Preset and changes of each: what the name says, and what goes with it. See variants.py, too.
 CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast": ("fast", {}),
     "best": ("best", {}),
@@ -63,13 +68,15 @@ CONFIGURATIONS: dict[str, tuple[str, Mapping[str, object]]] = {
     "fast, fading less": ("fast", {"losses.foreground_power": 0.6}),
     "fast, all of it as a start": ("fast", START_ALONE),
     "fast, told nothing": ("fast", {"synthesis.diameters": None}),
-    "fast, no start": ("fast", NO_START),
+    "fast, no start": ("fast", NO_START | {"losses.foreground_weights": [1.0]}),
+    "fast, no start, object voxels weighing more": ("fast", NO_START),
     "fast, no start, saliency": ("fast", NO_START),
     "fast, saliency": ("fast", {}),
     "fast, object voxels weighing no more": ("fast", {"losses.foreground_weights": [1.0]}),
     "fast, no noise in cycles": ("fast", {"losses.cycle_noise": 0.0}),
     "fast, weights not averaged": ("fast", {"training.average_momentum": 0.0}),
     "fast, critics as slow": ("fast", {"training.critic_learning_rate": 1e-4}),
+    "fast, critics without normalisation": ("fast", {"model.critic_normalization": "none"}),
     "fast, spectral norm": ("fast", {"model.critic_normalization": "none"}),
     "fast, a blur as mask_to_image": ("fast", {}),
     "fast, noise beside masks": ("fast", {}),

@@ -116,8 +116,10 @@ def table(rows: Rows, stacks: Sequence[str], configurations: Sequence[str]) -> I
                     continue
                 dice, precision, recall = ([getattr(row, name) for row in of_kind] for name in MEASURES)
                 minutes = [row.minutes for row in of_kind if row.minutes is not None]
+                ends = sorted({row.verdict for row in of_kind} - {"finished"})
+                name = f"{configuration} ({', '.join(ends)})" if ends else configuration
                 took = f"{np.mean(minutes):.1f}" if minutes else ""
                 yield (
-                    f"| {stack} | {kind} | {configuration} | {len(of_kind)} | {np.mean(dice):.3f} | {min(dice):.3f} | "
+                    f"| {stack} | {kind} | {name} | {len(of_kind)} | {np.mean(dice):.3f} | {min(dice):.3f} | "
                     f"{np.mean(precision):.3f} | {np.mean(recall):.3f} | {took} |"
                 )

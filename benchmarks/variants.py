@@ -19,7 +19,7 @@ from tfcyclegan3d.training.cyclegan import CycleGANStep
 from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
 from tfcyclegan3d.training.networks import MASK_TO_IMAGE, generator_of
 
-SALIENCY, SALIENCY_STEPS, STEEPNESS = 10.0, 300.0, 6.0
+SALIENCY, SALIENCY_DECAY, STEEPNESS = 10.0, 6.0, 6.0
 BLUR_KERNEL = 9
 
 
@@ -41,19 +41,21 @@ def _replaced(*replacements: tuple[object, str, object]) -> Iterator[None]:
 class SalientStep(CycleGANStep):
     """Ties the mask of an image to what is brighter than Otsu's threshold, with a weight that decays.
 
-    ``SALIENCY exp(-step / SALIENCY_STEPS)`` times the L1 to ``sigmoid(STEEPNESS (image - threshold))``, a saliency
-    constraint as in Li et al., "Unsupervised content-preserving transformation for optical microscopy", Light: Science
-    & Applications 10, 44 (2021).
+    ``SALIENCY exp(-SALIENCY_DECAY share)`` of the adversarial part times the L1 to ``sigmoid(STEEPNESS (image -
+    threshold))``, after Li et al., "Unsupervised content-preserving transformation for optical microscopy", Light:
+    Science & Applications 10, 44 (2021), who tie both directions.
     """
 
-    thresholds: np.ndarray  # By channel, of images as the networks see them.
+    # Set when a training begins: by channel, of images as the networks see them; steps of the adversarial part.
+    thresholds: np.ndarray
+    n_steps_in_all: float
 
     def _generators_loss(self, image, *batch):
         loss, (terms, fake_mask, fake_image) = super()._generators_loss(image, *batch)
-        weight = SALIENCY * tf.exp(-tf.cast(self.n_steps, tf.float32) / SALIENCY_STEPS)
+        share = tf.cast(self.n_steps, tf.float32) / self.n_steps_in_all
         salient = tf.sigmoid(STEEPNESS * (image - self.thresholds))
-        loss += weight * tf.reduce_mean(tf.abs((fake_mask + 1) / 2 - salient))
-        return loss, (terms, fake_mask, fake_image)
+        away = tf.reduce_mean(tf.abs((fake_mask + 1) / 2 - salient))
+        return loss + SALIENCY * tf.exp(-SALIENCY_DECAY * share) * away, (terms, fake_mask, fake_image)
 
 
 def _saliency() -> AbstractContextManager[None]:
@@ -62,7 +64,10 @@ def _saliency() -> AbstractContextManager[None]:
     def with_thresholds(self, prepared, *rest) -> None:
         # Of each stack, the faintest that its threshold keeps.
         kept = [(image, otsu_mask(image, 0.0)) for image in prepared.images]
+        training = prepared.config.training
+        n_steps = training.epochs * training.steps_per_epoch
         SalientStep.thresholds = np.mean([np.where(mask, image, 1).min(axis=(0, 1, 2)) for image, mask in kept], axis=0)
+        SalientStep.n_steps_in_all = n_steps * (1 - training.start_fraction)
         initialise(self, prepared, *rest)
 
     return _replaced((CycleGANTrainer, "__init__", with_thresholds), (cyclegan_trainer, "CycleGANStep", SalientStep))
@@ -72,7 +77,7 @@ class SpectralStep(CycleGANStep):
     """Divides kernels of the critics by their spectral norms, where these exceed 1, after each step.
 
     Norms are those of kernels as matrices of all inputs by outputs, by one power iteration a step, as in Miyato et al.,
-    "Spectral Normalization for Generative Adversarial Networks", ICLR 2018.
+    "Spectral Normalization for Generative Adversarial Networks", ICLR 2018, who divide in each forward pass instead.
     """
 
     def __init__(self, *settings) -> None:
@@ -108,17 +113,32 @@ def _as_mask_to_image(build: Callable) -> AbstractContextManager[None]:
     return _replaced((networks, "generator_of", generator), (candidates, "generator_of", generator))
 
 
+@keras.saving.register_keras_serializable("variants")
+class LearnedNoise(keras.layers.Layer):
+    """Adds normal noise in a training, as strong in each channel as is learned."""
+
+    def build(self, shape):
+        """Make the deviations."""
+        self.deviations = self.add_weight(shape=(shape[-1],), initializer=keras.initializers.Constant(0.1))
+
+    def call(self, inputs, training=False):
+        """Return ``inputs`` (BZYXC), noisier."""
+        if not training:
+            return inputs
+        return inputs + self.deviations * tf.random.normal(tf.shape(inputs), seed=0, dtype=inputs.dtype)
+
+
 def _blurred(_, n_inputs: int, n_outputs: int, dtype: str, seed: int) -> keras.Model:
-    """Build what blurs masks by one kernel, each class as bright as it is: what a microscope does, to first order.
+    """Build what blurs masks by one kernel and adds noise, each class as bright as it is: a microscope, roughly.
 
     A learned blur in place of a network (Han et al., "Nuclei counting in microscopy images with three dimensional
-    generative adversarial networks", and others have one beside it). The noise is that between the halves of a cycle.
+    generative adversarial networks", and others have one beside it).
     """
     inputs = keras.Input((None, None, None, n_inputs), name="input")
-    x = keras.layers.Rescaling(0.5, 0.5, dtype=dtype)(inputs)
-    kernel = keras.initializers.RandomNormal(0.001, 0.001, seed)
-    x = keras.layers.Conv3D(n_outputs, BLUR_KERNEL, padding="same", kernel_initializer=kernel, dtype=dtype)(x)
-    return keras.Model(inputs, outputs_of(x), name=MASK_TO_IMAGE)
+    # In the beginning, about what the mask is.
+    kernel = keras.initializers.RandomNormal(1.5 / BLUR_KERNEL**3, 0.5 / BLUR_KERNEL**3, seed)
+    x = keras.layers.Conv3D(n_outputs, BLUR_KERNEL, padding="same", kernel_initializer=kernel, dtype=dtype)(inputs)
+    return keras.Model(inputs, outputs_of(LearnedNoise(dtype=dtype)(x)), name=MASK_TO_IMAGE)
 
 
 @keras.saving.register_keras_serializable("variants")
@@ -140,7 +160,8 @@ class NoiseBeside(keras.layers.Layer):
 def _with_noise(config, n_inputs: int, n_outputs: int, dtype: str, seed: int) -> keras.Model:
     """Build the same network for a mask and noise, since a mask says too little to draw an image from.
 
-    As in Almahairi et al., "Augmented CycleGAN", ICML 2018, but for the encoder that would tell the noise of an image.
+    As in Almahairi et al., "Augmented CycleGAN", ICML 2018, but for the encoder that would tell the noise of an image;
+    and the L1 to the one rendering of each mask, here as in ``fast``, is least where the noise is ignored.
     """
     inputs = keras.Input((None, None, None, n_inputs), name="input")
     network = generator_of(config, n_inputs + 1, dtype, seed, MASK_TO_IMAGE, n_outputs)

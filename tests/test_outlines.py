@@ -195,18 +195,22 @@ def test_outlines_are_moved_by_told_diameters_alone_and_where_that_is_asked_for(
         assert levels is None
 
 
-def test_where_what_was_told_is_not_reached_there_is_a_note():
+@pytest.mark.parametrize("is_reached", [False, True])
+def test_where_what_was_told_is_not_reached_there_is_a_note(is_reached):
+    level, before, after = levels_of(balls(10.0), {0: 20.0})[0]
+    told = ((1 + MOST_GROWTH) * before + after) / 2 if is_reached else 14
     material = prepared(
         **{
             "preprocessing.downsampling": [1, 1, 1],
             "inference.statistics": "tile",
-            "synthesis.diameters": {"nuclei": 14},
+            "synthesis.diameters": {"nuclei": told},
         }
     )
     network = network_of_balls()
     levels, notes = find_outlines(network, material, told_diameters(material))
-    assert LEVELS[-1] < levels[0] < LEVELS[0]
-    assert "told to be 14" in notes[0] and "no further; check the diameter" in notes[0]
+    assert levels == (level,)
+    assert f"told to be {told:.3g}" in notes[0]
+    assert ("no further; check the diameter" in notes[0]) != is_reached
 
 
 def test_presets_of_the_paper_move_no_outlines():

@@ -78,7 +78,7 @@ def find_outlines(
         what = f"outlines are moved to where the probability was {level:g}, {after:.3g} voxels across"
         if k not in moved:
             what = "outlines stay where they are"
-        if before * (1 + MOST_GROWTH) < told[k]:
+        if max(after, before * (1 + MOST_GROWTH)) < told[k]:
             what += ", and no further; check the diameter, and whether objects are found whole"
         notes.append(f"{config.classes[k]}: told to be {told[k]:.3g} voxels across, found {before:.3g}: {what}")
     if not moved:
