@@ -8,7 +8,8 @@ one-class stacks, and nothing of simulated ones. Its averaged weights at the las
 scored, too, with outlines as learned. The truth is used for scores only, but for "ceiling": the networks and the length
 of ``fast``, trained on the truth of the stacks trained on, and normalising each tile by itself, as they learned to.
 "ceiling, other half" trains on the truth of the left or the right half of a one-class stack, segments the other half
-with it, and scores both together: what annotations are worth where networks cannot know them by heart.
+with it, and scores both together: what annotations are worth where networks cannot know them by heart. "ceiling, best"
+is the first with the networks and the length of ``best``.
 
 Rows are kept in ``accuracy.csv`` beside this script (``--rows``) as soon as they are measured, and are not measured
 again; an interrupted training goes on where it was: call the same command again. ``--list`` names the configurations;
@@ -43,6 +44,7 @@ N_HELD_OUT = 3
 THRESHOLDS = {"Otsu": 0.0, "smoothed Otsu": 1.0}
 CEILING = "ceiling"
 OTHER_HALF = "ceiling, other half"
+LONG_CEILING = "ceiling, best"
 AFTER_START = "{}, before its adversarial part"
 START_ALONE = {"training.start_fraction": 1.0}
 # A CycleGAN of the size and as many steps as fast, with the rate of the CycleGAN paper; the losses are those of fast.
@@ -208,8 +210,12 @@ def masks_by_other_halves(case: Case, config: Config) -> list[np.ndarray]:
     return [np.concatenate(halves, axis=2)]
 
 
-# With the networks and the length of fast.
-ON_TRUTH = {CEILING: masks_by_heart, OTHER_HALF: masks_by_other_halves}
+# By which preset's networks and length, and how.
+ON_TRUTH = {
+    CEILING: ("fast", masks_by_heart),
+    OTHER_HALF: ("fast", masks_by_other_halves),
+    LONG_CEILING: ("best", masks_by_heart),
+}
 
 
 def version() -> str:
@@ -230,13 +236,13 @@ def measure(configuration: str, name: str, seed: int, data: Path | None, output:
         masks = [tc.otsu_mask(volume.array, THRESHOLDS[configuration]) for volume in case.scored]
         found = {"classes": scores_of(masks, case, classes_of(case.images[0])), "verdict": "finished"}
     else:
-        preset, changes = CONFIGURATIONS["fast" if configuration in ON_TRUTH else configuration]
+        preset, changes = CONFIGURATIONS.get(configuration) or (ON_TRUTH[configuration][0], {})
         config = tc.presets.by_name(preset).replace(
             {"seed": seed, "synthesis.diameters": case.diameters, "training.keep_checkpoints": 100, **changes}
         )
         if configuration in ON_TRUTH:
             begun = time.monotonic()
-            masks = ON_TRUTH[configuration](case, config)
+            masks = ON_TRUTH[configuration][1](case, config)
             minutes = (time.monotonic() - begun) / 60
             scores = scores_of(masks, case, classes_of(case.images[0]))
             found = {"classes": scores, "minutes": minutes, "verdict": "finished"}
