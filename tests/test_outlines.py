@@ -93,6 +93,16 @@ def test_two_pieces_among_a_few_whole_objects_count_for_nothing(n):
     assert _middle_mean(values) == 10
 
 
+def test_many_pieces_do_not_make_objects_seem_small():
+    """Where pieces are a third of all, the middle half holds some of them."""
+    pieces = [(6, y, x) for y, x in ((4, 4), (4, 24), (24, 4), (44, 24), (24, 24))]
+    whole, broken = balls(10.0), balls(4.6, centres=pieces)
+    assert levels_of(np.maximum(whole, broken), {0: 10.0}) == {}
+    found = levels_of(np.maximum(whole, broken), {0: 11.2})[0]
+    assert found == pytest.approx(levels_of(whole, {0: 11.2})[0])
+    assert levels_of(broken, {0: 8.0})[0][1] == pytest.approx(4.6, abs=0.3)  # Where all are small, all count.
+
+
 def test_half_a_voxel_is_tolerated_of_small_objects():
     assert levels_of(balls(7.0), {0: 7.1}) == {}
     assert set(levels_of(balls(7.0), {0: 7.6})) == {0}

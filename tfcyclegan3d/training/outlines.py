@@ -31,6 +31,8 @@ LEVELS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.03, 0.02, 0.0
 TOLERANCE, TOLERATED_VOXELS = 0.03, 0.5
 # Share of the objects left out at either end: a median of eight depends on which one happens to be the fourth.
 TRIMMED = 0.25
+# Objects of less than that share of the diameter in which half of all the objects' voxels lie are pieces, or specks.
+LEAST_SHARE = 0.5
 # Share by which diameters may grow: where more is lacking, what was told may be wrong, or what was found.
 MOST_GROWTH = 0.2
 # Objects that are not cut, below which they say little.
@@ -181,7 +183,7 @@ def outline_levels(
             n_voxels[k] += counts
     levels = {}
     for k, told in diameters.items():
-        each = np.concatenate(found[k])
+        each = _without_pieces(np.concatenate(found[k]))
         if len(each) < LEAST_OBJECTS:
             continue
         typical = _middle_mean(each)
@@ -195,6 +197,19 @@ def outline_levels(
         if chosen > 0 or (1 + MOST_GROWTH) * typical[0] < told:
             levels[k] = (LEVELS[chosen], float(typical[0]), float(typical[chosen]))
     return levels
+
+
+def _without_pieces(diameters: np.ndarray) -> np.ndarray:
+    """Leave out the objects (objects x levels) that are small beside those that hold most of the voxels.
+
+    A few broken objects among the few that no face cuts would else make the others seem smaller than they are.
+    """
+    ordered = np.sort(diameters[:, 0])
+    held = np.cumsum(ordered**3)
+    if len(held) == 0:
+        return diameters
+    large = ordered[np.searchsorted(held, held[-1] / 2)]
+    return diameters[diameters[:, 0] >= LEAST_SHARE * large]
 
 
 def _middle_mean(values: np.ndarray) -> np.ndarray:
