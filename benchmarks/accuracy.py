@@ -18,9 +18,7 @@ again; an interrupted training goes on where it was: call the same command again
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -28,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from accuracy_rows import MEASURES, Rows, table
-from cases import REAL, SIMULATED, Case, case_of, names_of
+from cases import REAL, SIMULATED, Case, case_of, names_of, parser_of
 from variants import variant_of
 
 import tfcyclegan3d as tc
@@ -260,10 +258,7 @@ def measure(configuration: str, name: str, seed: int, data: Path | None, output:
 def main() -> None:
     """Train, score and print."""
     known = [*THRESHOLDS, *ON_TRUTH, *CONFIGURATIONS]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    data = os.environ.get("TFCYCLEGAN3D_DATA")
-    parser.add_argument("--data", type=Path, default=data and Path(data), help="folder of one-class stacks")
-    parser.add_argument("-o", "--output", type=Path, default=Path("accuracy-runs"))
+    parser = parser_of(__doc__)
     parser.add_argument("--rows", type=Path, default=Path(__file__).with_name("accuracy.csv"))
     parser.add_argument("--configurations", nargs="+", choices=known, default=known, metavar="NAME")
     parser.add_argument("--stacks", nargs="+", choices=[*SIMULATED, *REAL], help="all that there are if not given")

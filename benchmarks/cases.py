@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,3 +77,13 @@ def case_of(name: str, seed: int, data: Path | None, n_held_out: int = 1) -> Cas
 def names_of(data: Path | None) -> list[str]:
     """Return every case there is data for."""
     return [*SIMULATED, *(REAL if data else ())]
+
+
+def parser_of(description: str | None, runs: str | None = "accuracy-runs") -> argparse.ArgumentParser:
+    """Return a parser of where the public stacks are, and of where the runs of a benchmark that trains are."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = os.environ.get("TFCYCLEGAN3D_DATA")
+    parser.add_argument("--data", type=Path, default=data and Path(data), help="folder of one-class stacks")
+    if runs is not None:
+        parser.add_argument("-o", "--output", type=Path, default=Path(runs), help="folder of runs")
+    return parser

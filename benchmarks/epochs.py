@@ -9,13 +9,11 @@ The truth is used for scores only.
 
 from __future__ import annotations
 
-import argparse
-import os
 from pathlib import Path
 
 import numpy as np
 from accuracy import folder_of, take_averages
-from cases import REAL, SIMULATED, case_of
+from cases import REAL, SIMULATED, case_of, parser_of
 
 import tfcyclegan3d as tc
 from tfcyclegan3d import config as configuration
@@ -48,10 +46,7 @@ def compare(run: Path, image: tc.Volume, truth: np.ndarray, share: float) -> Non
 
 def main() -> None:
     """Score and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    data = os.environ.get("TFCYCLEGAN3D_DATA")
-    parser.add_argument("--data", type=Path, default=data and Path(data), help="folder of one-class stacks")
-    parser.add_argument("-o", "--output", type=Path, default=Path("accuracy-runs"))
+    parser = parser_of(__doc__)
     parser.add_argument("--configuration", default="fast")
     parser.add_argument("--stacks", nargs="+", choices=[*SIMULATED, *REAL], required=True)
     parser.add_argument("--seed", type=int, default=1)

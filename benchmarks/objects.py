@@ -15,7 +15,6 @@ command again. ``--table`` takes what has been predicted and trains nothing.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from cases import REAL, Case, case_of
+from cases import REAL, Case, case_of, parser_of
 
 import tfcyclegan3d as tc
 from tfcyclegan3d import config as configuration
@@ -195,9 +194,7 @@ def _given(texts: list[str]) -> dict[str, Path]:
 
 def main() -> None:
     """Train, predict and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of one-class stacks")
-    parser.add_argument("-o", "--output", type=Path, default=Path("object-runs"))
+    parser = parser_of(__doc__, "object-runs")
     parser.add_argument("--stacks", nargs="+", choices=CASES, default=CASES)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--run", action="append", default=[], metavar="CASE=RUN", help="trained without centres")

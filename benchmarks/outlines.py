@@ -10,12 +10,8 @@ that a truth lies beside what is seen. Looks at the truth, and at nothing else: 
 
 from __future__ import annotations
 
-import argparse
-import os
-from pathlib import Path
-
 import numpy as np
-from cases import REAL
+from cases import REAL, parser_of
 from scipy import ndimage
 
 import tfcyclegan3d as tc
@@ -63,10 +59,10 @@ def displacement(image: np.ndarray, labels: np.ndarray, number: int, spacing: np
 
 def main() -> None:
     """Print a row for each stack."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    data = os.environ.get("TFCYCLEGAN3D_DATA")
-    parser.add_argument("--data", type=Path, default=data and Path(data), required=not data)
+    parser = parser_of(__doc__, None)
     options = parser.parse_args()
+    if options.data is None:
+        parser.error("--data is not given")
     print("| stack | objects | 2 voxels outside | outline | 2 voxels inside | brightness off the centre (Z, Y, X) |")
     print("| --- | ---: | ---: | ---: | ---: | --- |")
     for name, (image, truth, _, voxel_size_um) in REAL.items():

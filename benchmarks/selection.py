@@ -10,14 +10,12 @@ What is in ``runs`` already is not made again. About six minutes a training and 
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from cases import REAL, SIMULATED, Case, case_of, names_of
+from cases import REAL, SIMULATED, Case, case_of, names_of, parser_of
 from scipy import ndimage
 from scipy.stats import spearmanr
 
@@ -196,10 +194,7 @@ def print_tables(runs: dict[tuple[str, int], list[dict]]) -> None:
 
 def main() -> None:
     """Train, score and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    data = os.environ.get("TFCYCLEGAN3D_DATA")
-    parser.add_argument("--data", type=Path, default=data, help="folder of one-class stacks")
-    parser.add_argument("-o", "--output", type=Path, default=Path("selection-runs"))
+    parser = parser_of(__doc__, "selection-runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--stacks", nargs="+", choices=[*SIMULATED, *REAL], help="all that there are if not given")
     options = parser.parse_args()
@@ -207,7 +202,7 @@ def main() -> None:
     runs = {}
     for seed in options.seeds:
         for name in names:
-            case = case_of(name, seed, Path(options.data) if options.data else None)
+            case = case_of(name, seed, options.data)
             output = options.output / f"{name.replace(', ', '-')}-{seed}"
             scores = output / "scores.json"
             if not scores.exists():
