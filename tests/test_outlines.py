@@ -103,6 +103,12 @@ def test_many_pieces_do_not_make_objects_seem_small():
     assert levels_of(broken, {0: 8.0})[0][1] == pytest.approx(4.6, abs=0.3)  # Where all are small, all count.
 
 
+def test_a_clump_of_objects_makes_the_others_no_pieces():
+    clump = balls(26.0, centres=[(24, 24, 80)], shape=(48, 48, 110))
+    others = balls(10.0, centres=[(24, y, x) for _, y, x in CENTRES], shape=(48, 48, 110))
+    assert levels_of(np.maximum(others, clump), {0: 11.2})[0][1] == pytest.approx(10, abs=0.4)
+
+
 def test_half_a_voxel_is_tolerated_of_small_objects():
     assert levels_of(balls(7.0), {0: 7.1}) == {}
     assert set(levels_of(balls(7.0), {0: 7.6})) == {0}

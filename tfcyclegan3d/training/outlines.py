@@ -31,7 +31,8 @@ LEVELS = (0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.03, 0.02, 0.0
 TOLERANCE, TOLERATED_VOXELS = 0.03, 0.5
 # Share of the objects left out at either end: a median of eight depends on which one happens to be the fourth.
 TRIMMED = 0.25
-# Objects of less than that share of the diameter in which half of all the objects' voxels lie are pieces, or specks.
+# Objects of less than that share of the diameter in which half of all the objects' voxels lie, or of the one told if it
+# is smaller, are pieces, or specks.
 LEAST_SHARE = 0.5
 # Share by which diameters may grow: where more is lacking, what was told may be wrong, or what was found.
 MOST_GROWTH = 0.2
@@ -80,7 +81,7 @@ def find_outlines(
         what = f"outlines are moved to where the probability was {level:g}, {after:.3g} voxels across"
         if k not in moved:
             what = "outlines stay where they are"
-        if max(after, before * (1 + MOST_GROWTH)) < told[k]:
+        if after < told[k] - _tolerated(told[k]):
             what += ", and no further; check the diameter, and whether objects are found whole"
         notes.append(f"{config.classes[k]}: told to be {told[k]:.3g} voxels across, found {before:.3g}: {what}")
     if not moved:
@@ -183,11 +184,11 @@ def outline_levels(
             n_voxels[k] += counts
     levels = {}
     for k, told in diameters.items():
-        each = _without_pieces(np.concatenate(found[k]))
+        each = _without_pieces(np.concatenate(found[k]), told)
         if len(each) < LEAST_OBJECTS:
             continue
         typical = _middle_mean(each)
-        if typical[0] >= told - max(TOLERANCE * told, TOLERATED_VOXELS):
+        if typical[0] >= told - _tolerated(told):
             continue
         of_objects, away = n_voxels[k]
         near = away <= MOST_AWAY * (of_objects + away)
@@ -199,16 +200,22 @@ def outline_levels(
     return levels
 
 
-def _without_pieces(diameters: np.ndarray) -> np.ndarray:
+def _tolerated(told: float) -> float:
+    """Return what a diameter may lack of the one told."""
+    return max(TOLERANCE * told, TOLERATED_VOXELS)
+
+
+def _without_pieces(diameters: np.ndarray, told: float) -> np.ndarray:
     """Leave out the objects (objects x levels) that are small beside those that hold most of the voxels.
 
-    A few broken objects among the few that no face cuts would else make the others seem smaller than they are.
+    A few broken objects among the few that no face cuts would else make the others seem smaller than they are. Beside
+    objects larger than told, which may be several in one, none is a piece for that.
     """
     ordered = np.sort(diameters[:, 0])
     held = np.cumsum(ordered**3)
     if len(held) == 0:
         return diameters
-    large = ordered[np.searchsorted(held, held[-1] / 2)]
+    large = min(ordered[np.searchsorted(held, held[-1] / 2)], told)
     return diameters[diameters[:, 0] >= LEAST_SHARE * large]
 
 
