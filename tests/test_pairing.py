@@ -122,6 +122,16 @@ def test_azimuths_turn_from_x_towards_y():
     assert pairs["azimuth_degrees"].tolist() == [90]
 
 
+def test_a_vector_along_z_has_no_azimuth_and_no_place_in_the_rose():
+    pairs = pair_objects(measure_objects(numbered([(2, 10, 10)], [(5, 10, 10)])), max_distance=5)
+    assert np.isnan(pairs["azimuth_degrees"]).all()
+    assert pairs["elevation_degrees"].tolist() == [90]
+    (axis,) = rose_diagrams({"one": pairs}).axes
+    assert all(bar.get_height() == 0 for bar in axis.patches)
+    assert not axis.texts
+    assert axis.get_title() == "one\nn = 1, all along Z"
+
+
 def test_objects_without_a_partner_are_counted():
     labels = numbered(nuclei=[(4, 10, 10), (4, 30, 30)], golgi=[(4, 12, 10)])
     pairs = pair_objects(measure_objects(labels), max_distance=5)

@@ -221,7 +221,7 @@ def histograms(values: dict[str, np.ndarray], label: str) -> Figure | None:
 def _rose(axis: PolarAxes, azimuths: np.ndarray, summary: Polarity, title: str) -> None:
     """Draw a rose diagram in which areas, not radii, tell how many directions lie in a sector."""
     edges = np.radians(np.linspace(-180, 180, N_SECTORS + 1))
-    counts, _ = np.histogram(np.radians(azimuths), edges)
+    counts, _ = np.histogram(np.radians(azimuths[np.isfinite(azimuths)]), edges)
     middles, width = (edges[:-1] + edges[1:]) / 2, edges[1] - edges[0]
     axis.bar(middles, np.sqrt(counts), width=width, color=BLUE, edgecolor="white", linewidth=0.8)
     # As the picture of the stack has it: Y points down.
@@ -238,7 +238,7 @@ def _rose(axis: PolarAxes, azimuths: np.ndarray, summary: Polarity, title: str) 
     )
     axis.set_xticks(np.radians([0, 90, 180, 270]), ["0° (x)", "90° (y)", "180°", "-90°"])
     axis.tick_params(axis="x", pad=9)
-    if summary.n:
+    if np.isfinite(summary.mean_azimuth_degrees):
         radius = summary.resultant_length * np.sqrt(most)
         mean = np.radians(summary.mean_azimuth_degrees)
         arrow = {"arrowstyle": "-|>", "color": VERMILION, "lw": 2.5, "shrinkA": 0, "shrinkB": 0}
@@ -250,6 +250,8 @@ def described(summary: Polarity) -> str:
     """Say in a line how far directions agree."""
     if not summary.n:
         return "no vectors"
+    if not np.isfinite(summary.p_value):
+        return f"n = {summary.n}, all along Z"
     p = "p < 0.001" if summary.p_value < 0.001 else f"p = {summary.p_value:.3f}"
     return f"n = {summary.n}, mean resultant length {summary.resultant_length:.2f}, Rayleigh {p}"
 

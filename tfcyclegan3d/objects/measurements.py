@@ -161,10 +161,11 @@ def direction(vector: Sequence[float]) -> tuple[float, float]:
     """Return azimuth and elevation of a vector (z, y, x), in degrees.
 
     The azimuth is counted in the XY plane from X towards Y, in (-180, 180]; the elevation from that plane towards Z, in
-    [-90, 90].
+    [-90, 90]. A vector along Z has no azimuth (NaN).
     """
     z, y, x = (float(part) for part in vector)
-    return float(np.degrees(np.arctan2(y, x))), float(np.degrees(np.arctan2(z, np.hypot(y, x))))
+    azimuth = float(np.degrees(np.arctan2(y, x))) if (y, x) != (0, 0) else float("nan")
+    return azimuth, float(np.degrees(np.arctan2(z, np.hypot(y, x))))
 
 
 def class_names(classes: Sequence[str] | None, n_channels: int, name: str) -> tuple[str, ...]:
