@@ -592,6 +592,12 @@ def test_a_full_volume_is_good_to_use_where_most_of_what_was_wanted_is_in_it(sha
     assert remedy in shortfall
 
 
+def test_small_objects_that_miss_every_voxel_now_and_then_are_not_too_thin(monkeypatch):
+    monkeypatch.setattr(placement, "MOST_EMPTY", 20)
+    specks = Prior((ObjectPrior("specks", "sphere", ((0.65, 0.65),), count=(600, 600)),))
+    assert synthesize_scene((32, 64, 64), specks, seed=1).shortfalls == ()
+
+
 def test_objects_too_thin_for_the_voxels_stop_with_that_reason(caplog):
     thin = Prior((ObjectPrior("discs", "ellipsoid", ((10, 10), (10, 10), (0.05, 0.05)), count=(900, 900)),))
     start = time.perf_counter()

@@ -29,7 +29,8 @@ def contrast_figure(
     Parameters
     ----------
     image : Volume
-        ZYXC of any real type, one channel a class. Bounds are those of the whole stack, as for the networks.
+        ZYXC of any real type, one channel a class. Bounds are those of the whole stack on its own grid; networks that
+        see a coarser one take theirs there.
     percentiles : mapping of str to (low, high), or to such a pair for each class
         By title, in the order to show them in; (0, 100) clips nothing.
     class_names : sequence of str

@@ -64,8 +64,8 @@ def diameter(array: np.ndarray, voxel_aspect: Sequence[float]) -> float | None:
     -------
     float or None
         Twice the median radius of the largest balls that fit into what lies above Otsu's threshold, in voxels of X;
-        None where nothing of at least two voxels across is found. Balls that touch the volume's border are cut, and
-        left out while others remain.
+        None where nothing of at least two voxels across is found. What the volume's border cuts is measured as far as
+        it can be seen.
     """
     # Without closing small holes, noise inside an object would leave no room for a ball.
     mask = ndimage.median_filter(otsu_mask(array).astype(np.uint8), 3) > 0

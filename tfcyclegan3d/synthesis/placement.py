@@ -23,7 +23,7 @@ BATCHES = (4, 32, 128)
 PATIENCE = 5
 # Share of what was wanted that is about as good as all of it.
 NEARLY = 0.8
-# Groups of a kind that no voxel showed, before it is given up: some of small objects may well miss every voxel.
+# Groups of a kind in a row that no voxel showed, before it is given up: small objects may well miss every voxel.
 MOST_EMPTY = 500
 # Voxels of a group looked up before the whole group is: enough to dismiss nearly every taken place.
 PROBES = 48
@@ -125,6 +125,7 @@ def draw_scene(
             if not group.solid.any():
                 quota.n_empty += 1
                 continue
+            quota.n_empty = 0
             origin = _find_place(group, taken, gap, layer, rng)
             quota.n_failures = quota.n_failures + 1 if origin is None else 0
             if origin is not None:
