@@ -33,7 +33,7 @@ from tfcyclegan3d.inference import predictor
 from tfcyclegan3d.tiff import reading
 from tfcyclegan3d.training import report
 from tfcyclegan3d.training.course import Clock
-from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer
+from tfcyclegan3d.training.cyclegan_trainer import CycleGANTrainer, _hardly_adversarial
 from tfcyclegan3d.training.manifest import described_grids
 from tfcyclegan3d.training.monitors import MONITORS
 from tfcyclegan3d.training.preparation import prepare
@@ -696,6 +696,17 @@ def test_a_run_stops_when_its_time_is_up_and_still_writes_everything_and_says_it
 def test_only_a_training_that_the_clock_ended_early_is_called_short(verdict, minutes, steps, short):
     lengths = {"training.epochs": 6, "training.steps_per_epoch": 100, "training.max_minutes": minutes}
     assert bool(_cut_short(verdict, Clock(3, steps, 60.0), TINY.replace(lengths))) == short
+
+
+@pytest.mark.parametrize(
+    ("start", "minutes", "steps", "hardly"),
+    [(0.8, 1, 2, True), (0.8, 1, 29, True), (0.8, 1, 30, False), (0.8, None, 2, False), (0.0, 1, 2, False)],
+)
+def test_a_training_says_where_the_clock_left_little_to_its_adversarial_part(start, minutes, steps, hardly):
+    lengths = {"training.epochs": 6, "training.steps_per_epoch": 100, "training.max_minutes": minutes}
+    config = TINY.replace(lengths | {"training.start_fraction": start})
+    said = _hardly_adversarial(config.training, steps)
+    assert said == [] if not hardly else f"{steps} of 120 steps to the adversarial part" in said[0]
 
 
 def test_a_run_that_diverges_keeps_what_was_good_and_says_so(eagerly, path, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from tfcyclegan3d import patches, preprocessing, tiling
 from tfcyclegan3d.config import Config
+from tfcyclegan3d.config_sections import TrainingConfig
 from tfcyclegan3d.precision import policy_for
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.synthesis.microscope import ANY
@@ -43,6 +44,8 @@ N_PREVIEWS = 3
 N_REMEMBERED = 4  # Candidates that may still become the choice.
 # Stacks, and tiles of each, that tell how full the stacks are.
 MOST_LOOKED_AT = 256
+# Share of the adversarial part's steps below which it has hardly taken place.
+HARDLY = 0.25
 PROBE_INDEX = 2**62  # Far from every index a training reaches: patches drawn to be shown alone.
 
 
@@ -228,9 +231,9 @@ class CycleGANTrainer:
         return decision, found | {f"scores/{which}": score for which, score in scores.items()}
 
     def finished(self, networks: Generators) -> Config:
-        """Let outlines run further out where the objects found are smaller than told, and note it."""
+        """Let outlines run further out where the objects found are smaller than told, and note what was found."""
         levels, notes = find_outlines(networks[0], self._prepared, self._told)
-        for note in notes:
+        for note in [*notes, *_hardly_adversarial(self.config.training, int(self._gan.n_steps.numpy()))]:
             logger.info(note)
             if note not in self.notes:
                 self.notes.append(note)
@@ -369,6 +372,17 @@ class CycleGANTrainer:
             iterator = iter(patches.dataset(self._sources[name], batch_size, index, samples))
         self._iterators[name] = index + 1, iterator
         return next(iterator)
+
+
+def _hardly_adversarial(training: TrainingConfig, n_steps: int) -> list[str]:
+    """Say so where the clock left few steps to the part of a training that follows its start."""
+    planned = round((1 - training.start_fraction) * training.epochs * training.steps_per_epoch)
+    if training.max_minutes is None or training.start_fraction == 0 or n_steps >= HARDLY * planned:
+        return []
+    return [
+        f"the clock left {n_steps} of {planned} steps to the adversarial part: what was learned comes from synthetic "
+        "masks, hardly from the stacks themselves; give --max-minutes more"
+    ]
 
 
 def _faded(config: Config, progress: float) -> float:
