@@ -12,6 +12,7 @@ import pytest
 
 from tests.tiny import TINY
 from tfcyclegan3d import errors, presets
+from tfcyclegan3d.cli import main as command_line
 from tfcyclegan3d.experiments import comparison_demo, comparison_folder, cross_validation, methods
 from tfcyclegan3d.experiments.comparison_folder import Place
 from tfcyclegan3d.experiments.cross_validation import cross_validate
@@ -184,6 +185,28 @@ def test_what_is_wrong_for_one_method_is_said_before_any_is_trained(stacks, tmp_
         compare(stacks, tmp_path / "out", ("otsu", "cyclegan", "unet"), SMALL | wrong)
     assert not (tmp_path / "out").exists()
     assert compare(stacks, tmp_path / "out", ("otsu",), SMALL | wrong).cells
+
+
+@pytest.mark.parametrize(
+    ("setting", "remedy"), [("seed=7", "--seeds"), ("method=unet", "--methods"), ("preset=best", "--preset")]
+)
+def test_settings_that_would_make_cells_alike_are_refused(stacks, tmp_path, capsys, setting, remedy):
+    key, _, value = setting.partition("=")
+    with pytest.raises(errors.OptionError, match=rf"{setting}.*{remedy}"):
+        compare(stacks, tmp_path / "out", ("otsu",), SMALL | {key: value})
+    given = ["--images", str(stacks), "--truth", str(stacks), "-o", str(tmp_path / "out")]
+    assert command_line.main(["crossval", *given, "--methods", "otsu", "--set", setting]) == 2
+    assert remedy in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_seeds_beyond_those_of_a_configuration_are_refused(stacks, tmp_path, capsys):
+    with pytest.raises(errors.OptionError, match=r"4294967296.*0 to 4294967295"):
+        compare(stacks, tmp_path / "out", ("otsu",), seeds=(0, 2**32))
+    given = ["--images", str(stacks), "--truth", str(stacks), "-o", str(tmp_path / "out"), "--methods", "otsu"]
+    assert command_line.main(["crossval", *given, "--seed", str(2**32 - 1), "--seeds", "2"]) == 2
+    assert "0 to 4294967295" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["cells/mine.txt", "scores.csv", "table1.md", "figure1.png"])

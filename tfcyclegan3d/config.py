@@ -31,6 +31,7 @@ from tfcyclegan3d.strict import build, require
 Method = Literal["cyclegan", "two-stage", "unet", "vox2vox"]
 # The folder, in that of a two-stage run, of the CycleGAN that it trains first.
 STAGE_ONE = "cyclegan"
+SEEDS = 2**32  # So many, from 0 on.
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require(0 <= self.seed < 2**32, "seed", self.seed, f"give 0 to {2**32 - 1}")
+        require(0 <= self.seed < SEEDS, "seed", self.seed, f"give 0 to {SEEDS - 1}")
         require(
             not self.synthesis.centres or self.method == "cyclegan",
             "synthesis.centres",

@@ -71,13 +71,12 @@ def run(options: argparse.Namespace) -> int:
         import_quietly()
     from tfcyclegan3d.experiments import comparison_demo, cross_validation, data_layout, methods
 
-    n_seeds = options.seeds or 1
     how = {
         "config": config,
         "changes": changes,
         "chosen": options.methods or methods.METHODS,
         "n_folds": options.folds,
-        "seeds": range(options.seed, options.seed + n_seeds),
+        "seeds": _seeds(options),
         "labelling_hours": options.labelling_hours,
         "overwrite": options.overwrite,
         "resume": options.resume,
@@ -113,6 +112,7 @@ def _report(found) -> int:
 def _check(options: argparse.Namespace) -> None:
     """Refuse options that another one would leave without effect, and values out of range."""
     from tfcyclegan3d import errors
+    from tfcyclegan3d.experiments.comparison_settings import check_seeds
 
     if options.demo and (options.images or options.truth):
         raise errors.OptionsClashError("--demo", "--images or --truth", "give either --demo or stacks of your own")
@@ -128,8 +128,13 @@ def _check(options: argparse.Namespace) -> None:
         raise errors.OptionError("--seeds", options.seeds, "give at least 1")
     if options.seed < 0:
         raise errors.OptionError("--seed", options.seed, "give a whole number of 0 or more")
+    check_seeds(_seeds(options))
     if not 0 <= options.labelling_hours < float("inf"):
         raise errors.OptionError("--labelling-hours", options.labelling_hours, "give 0 or more")
+
+
+def _seeds(options: argparse.Namespace) -> range:
+    return range(options.seed, options.seed + (options.seeds or 1))
 
 
 def _settings(options: argparse.Namespace):
@@ -137,6 +142,7 @@ def _settings(options: argparse.Namespace):
     from tfcyclegan3d import config as configuration
     from tfcyclegan3d import presets
     from tfcyclegan3d.cli.arguments import object_diameters
+    from tfcyclegan3d.experiments.comparison_settings import check_changes
 
     given = {
         "training.max_minutes": options.max_minutes,
@@ -144,6 +150,7 @@ def _settings(options: argparse.Namespace):
     }
     changes = {key: value for key, value in given.items() if value is not None}
     changes |= configuration.parse_assignments(options.set)
+    check_changes(changes)
     config = presets.by_name(options.preset) if options.preset else None
     (config or presets.fast()).replace(changes)  # Refused options need not wait for TensorFlow.
     return changes, config

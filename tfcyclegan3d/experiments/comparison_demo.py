@@ -50,7 +50,7 @@ def compare_on_simulated(
         As ``cross_validate`` does.
     """
     output = Path(output)
-    check_options(chosen, seeds)
+    check_options(chosen, seeds, changes or {})
     nested_folds(N_STACKS, n_folds)
     changes = {"training.max_minutes": MAX_MINUTES} | (changes or {})
     config = (config or presets.fast()).replace(changes)

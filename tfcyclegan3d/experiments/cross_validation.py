@@ -10,7 +10,7 @@ import gc
 import json
 import logging
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from tfcyclegan3d.config import Config
 from tfcyclegan3d.evaluation.overlap import evaluate
 from tfcyclegan3d.experiments import figures, methods, tables
 from tfcyclegan3d.experiments.comparison_folder import RESULTS, Place, begin, cells_done, check_output
+from tfcyclegan3d.experiments.comparison_settings import check_changes, check_seeds
 from tfcyclegan3d.experiments.data_layout import LabelledStacks
 from tfcyclegan3d.experiments.folds import Fold, nested_folds, of
 from tfcyclegan3d.experiments.tables import Cell
@@ -98,7 +99,7 @@ def cross_validate(
         Of CycleGAN; ``presets.for_this_machine()`` if not given. Others take their networks and rates from
         ``presets.with_method``, and length, patches and grid from here.
     changes : dict, optional
-        Settings by dotted key that hold for every method.
+        Settings by dotted key that hold for every method; not ``seed``, ``method`` or ``preset``.
     chosen : sequence of str
         Of ``methods.METHODS``.
     n_folds : int
@@ -121,7 +122,7 @@ def cross_validate(
         For stacks, folds or folders that cannot be used, or a cross-validation of other stacks or settings to resume.
     """
     output = Path(output)
-    check_options(chosen, seeds)
+    check_options(chosen, seeds, changes or {})
     folds = nested_folds(len(stacks.images), n_folds)
     config = (config or presets.for_this_machine()).replace(changes or {})
     for method in chosen:
@@ -249,8 +250,8 @@ def _places(chosen: Sequence[str], folds: Sequence[Fold], seeds: Sequence[int]) 
                     yield Place(method, fold, seed)
 
 
-def check_options(chosen: Sequence[str], seeds: Sequence[int]) -> None:
-    """Refuse methods that there are not, and none of them or of the seeds.
+def check_options(chosen: Sequence[str], seeds: Sequence[int], changes: Mapping[str, object]) -> None:
+    """Refuse methods and seeds that there are not, none of either, and settings that are a comparison's own.
 
     Raises
     ------
@@ -259,8 +260,8 @@ def check_options(chosen: Sequence[str], seeds: Sequence[int]) -> None:
     unknown = [name for name in chosen if name not in methods.METHODS]
     if unknown or not chosen:
         raise errors.OptionError("--methods", ",".join(unknown), f"choose among {','.join(methods.METHODS)}")
-    if not seeds:
-        raise errors.OptionError("--seeds", 0, "give at least 1")
+    check_seeds(seeds)
+    check_changes(changes)
 
 
 def _plan(
