@@ -153,6 +153,24 @@ def test_an_interrupted_training_ends_the_comparison_and_goes_on_when_resumed(st
     assert len(compare(stacks, tmp_path / "out", ("otsu", "unet"), resume=True).cells) == 6
 
 
+@pytest.mark.parametrize("fill", [False, True])
+def test_every_training_reads_stacks_as_the_comparison_does(stacks, tmp_path, monkeypatch, fill):
+    asked = []
+
+    def noting(*_, allow_missing_chunks, **__):
+        asked.append(allow_missing_chunks)
+        raise RuntimeError("enough")
+
+    for name in ("train", "train_two_stage"):
+        monkeypatch.setattr(methods, name, noting)
+    layout = plain_layout([stacks], [stacks], allow_missing_chunks=fill)
+    work = cross_validation._Work(layout, nested_folds(3), TINY.replace(SMALL), SMALL, tmp_path, progress=False)
+    for method in ("unet", "vox2vox", "cyclegan", "two-stage"):
+        with pytest.raises(RuntimeError, match="enough"):
+            work.cell(Place(method, 0, 0))
+    assert asked == [fill] * 4
+
+
 def test_a_comparison_of_other_settings_is_not_resumed(compared, stacks):
     with pytest.raises(errors.ModelError, match="config and changes"):
         compare(stacks, compared.path, changes=SMALL | {"training.epochs": 3}, resume=True)

@@ -218,6 +218,7 @@ class _Work:
             folder,
             self.stacks.axes,
             self.stacks.channels,
+            self.stacks.allow_missing_chunks,
             self._progress,
         )
         training = of(fold.training, self.stacks.images)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tfcyclegan3d import presets
 from tfcyclegan3d.config import STAGE_ONE, Config
@@ -45,6 +46,8 @@ class Stage:
         Of the cell; trainings are run folders in it, and go on where they had stopped.
     axes, channels
         How to read image files.
+    allow_missing_chunks : bool
+        Take chunks that a zarr lacks for empty ones.
     progress : bool
         Show progress bars.
     """
@@ -54,7 +57,18 @@ class Stage:
     folder: Path
     axes: str | None
     channels: Sequence[int] | None
+    allow_missing_chunks: bool
     progress: bool
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How trainings read stacks and show their progress, as ``train`` takes it."""
+        return {
+            "axes": self.axes,
+            "channels": self.channels,
+            "allow_missing_chunks": self.allow_missing_chunks,
+            "progress": self.progress,
+        }
 
     def config_of(self, method: str) -> Config:
         """Return a method's settings."""
@@ -134,11 +148,10 @@ def learn_without_labels(
         Where the user stopped it.
     """
     run_folder = stage.folder / "run"
-    reading = {"axes": stage.axes, "channels": stage.channels, "progress": stage.progress}
     resume = _has_begun(run_folder)
     if method == "cyclegan":
         config = None if resume else stage.config_of(method)
-        run = train(training, masks, config, run_folder, resume=resume, **reading)
+        run = train(training, masks, config, run_folder, resume=resume, **stage.how)
         return _outcome(run, test)
     run = train_two_stage(
         training,
@@ -148,7 +161,7 @@ def learn_without_labels(
         segmenter=None if resume else stage.config_of(method),
         cyclegan_run=cyclegan_run,
         resume=resume or _has_begun(run_folder / STAGE_ONE),
-        **reading,
+        **stage.how,
     )
     return _outcome(run, test, cyclegan_run or run_folder / STAGE_ONE)
 
@@ -184,17 +197,7 @@ def learn_from_truth(
     run_folder = stage.folder / "run"
     resume = _has_begun(run_folder)
     config = None if resume else stage.config_of(method).replace({"supervised.n_validation": n_validation})
-    run = train(
-        training,
-        None,
-        config,
-        run_folder,
-        truth=truths,
-        axes=stage.axes,
-        channels=stage.channels,
-        resume=resume,
-        progress=stage.progress,
-    )
+    run = train(training, None, config, run_folder, truth=truths, resume=resume, **stage.how)
     return _outcome(run, test)
 
 
