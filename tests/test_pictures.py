@@ -26,6 +26,13 @@ def test_a_dense_stack_seen_along_z_is_not_one_bright_area():
         np.testing.assert_allclose(axis.images[0].get_array()[4, :, 0], shares)
 
 
+def test_a_stack_of_true_and_false_is_shown_in_black_and_white():
+    stack = np.zeros((5, 8, 8, 1), bool)
+    stack[2, 2:5, 2:5] = True
+    shown = overview(Volume(stack, None, "cells"), Volume(stack), ("nuclei",)).axes[0].images[0].get_array()
+    np.testing.assert_array_equal(shown.any(axis=-1), stack[2, ..., 0])
+
+
 def test_the_plane_with_the_most_objects_is_shown():
     mask = np.zeros((5, 8, 8, 1), bool)
     mask[3, 2:5, 2:5] = True

@@ -19,6 +19,8 @@ MOST_SHOWN = 600  # Voxels along a side of a panel, which has fewer pixels.
 
 def display_range(array: np.ndarray) -> np.ndarray:
     """Stretch each channel (the last axis) between its 1st and 99.8th percentile to [0, 1], to be looked at."""
+    if array.dtype == bool:  # Between which there are no percentiles.
+        array = array.astype(np.float32)
     low, high = np.percentile(array, (1, 99.8), axis=tuple(range(array.ndim - 1)))
     stretched: np.ndarray = np.clip((array - low) / np.maximum(high - low, 1e-12), 0, 1)
     return stretched
