@@ -394,7 +394,7 @@ def test_a_text_that_is_no_list_is_refused_rather_than_a_crash(value):
         ("losses.foreground_weights", [[-1, 1], ["nan", 1]], [[1, 2]]),
         ("training.epochs", [0, -1], [1]),
         ("training.steps_per_epoch", [0], [1]),
-        ("training.max_minutes", [0, -5, "nan"], [0.1]),
+        ("training.max_minutes", [0, -5, "nan", "inf"], [0.1]),
         ("training.batch_size", [0], [1]),
         ("training.patch_shape", [[4, 8, 8], [8, 8, 10], [0, 0, 0]], [[8, 12, 64]]),
         ("training.start_fraction", [-0.1, 1.1, "nan"], [0, 1]),

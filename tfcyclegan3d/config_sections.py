@@ -300,7 +300,7 @@ class TrainingConfig:
         for name in ("start_fraction", "object_share", "beta_1", "decay_from", "final_rate", "average_momentum"):
             require(0 <= getattr(self, name) <= 1, f"training.{name}", getattr(self, name), "give 0 to 1")
         require(
-            self.max_minutes is None or self.max_minutes > 0,
+            self.max_minutes is None or 0 < self.max_minutes < math.inf,
             "training.max_minutes",
             self.max_minutes,
             "give more than 0",
