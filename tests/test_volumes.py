@@ -754,3 +754,12 @@ def test_a_folder_of_simulated_stacks_means_its_stacks_unless_others_are_named(t
     assert names(tmp_path) == ["mask_000", "stack_000", "truth_001"]
     assert names(tmp_path / "truth_000.tif") == ["truth_000"]
     assert names(str(tmp_path / "*_000.tif")) == ["mask_000", "objects_000", "stack_000", "truth_000"]
+
+
+def test_a_folder_that_predict_wrote_to_means_its_stacks_unless_others_are_named(tmp_path):
+    for name in ("cell.ome", "cell_mask", "cell_probability", "cell_objects", "other_mask"):
+        write_volume(tmp_path / f"{name}.tif", Volume(np.ones((2, 3, 4), np.uint8)))
+
+    assert [path.name for path in find_images(tmp_path)] == ["cell.ome.tif", "other_mask.tif"]
+    assert [path.name for path in find_images(tmp_path / "cell_mask.tif")] == ["cell_mask.tif"]
+    assert len(find_images(str(tmp_path / "cell_*"))) == 3

@@ -48,18 +48,22 @@ def find_stacks(paths: str | Path | Iterable[str | Path]) -> list[Path]:
 
 
 def find_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Return the stacks to work on: those of `find_stacks`, without what ``simulate`` wrote beside them.
+    """Return the stacks to work on: those of `find_stacks`, without what ``simulate`` or ``predict`` wrote beside them.
 
-    Of a folder that holds ``stack_000.tif``, ``truth_000.tif`` and ``objects_000.tif`` are left out; named one by one
-    or by a glob, they are taken.
+    Of a folder that holds ``stack_000.tif``, ``truth_000.tif`` and ``objects_000.tif`` are left out, and of one that
+    holds ``NAME.tif``, ``NAME_mask``, ``NAME_probability`` and ``NAME_objects``; named one by one or by a glob, they
+    are taken.
     """
     folders = {Path(path).expanduser().resolve() for path in ([paths] if isinstance(paths, str | Path) else paths)}
     found = find_stacks(paths)
+    named = {(path.parent, stack_name(path)) for path in found}
 
     def is_companion(path: Path) -> bool:
         kind, _, number = path.stem.rpartition("_")
-        beside = path.with_name(f"stack_{number}{path.suffix}")
-        return kind in ("truth", "objects") and path.parent.resolve() in folders and beside in found
+        of_simulate = kind in ("truth", "objects") and path.with_name(f"stack_{number}{path.suffix}") in found
+        image, _, kind = stack_name(path).rpartition("_")
+        of_predict = kind in ("mask", "probability", "objects") and (path.parent, image) in named
+        return path.parent.resolve() in folders and (of_simulate or of_predict)
 
     return [path for path in found if not is_companion(path)]
 
