@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import tifffile
 from tfcyclegan3d.cli import main as command_line
 from tfcyclegan3d.evaluation.objects import evaluate_objects, mean_objects
 from tfcyclegan3d.evaluation.overlap import evaluate
+from tfcyclegan3d.volumes import Volume, write_volume
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +143,43 @@ def test_classes_can_be_named(folder):
     write(folder / "a.tif", masks(1))
     assert run("--prediction", "a.tif", "--truth", "a.tif", "--classes", "er, lysosomes", "--json", "s.json") == 0
     assert list(json.loads((folder / "s.json").read_text())["classes"]) == ["er", "lysosomes"]
+
+
+def scored(*arguments: object) -> list[str]:
+    """Return the classes that were scored."""
+    assert run(*arguments, "--json", "s.json", "--overwrite", "--quiet") == 0
+    return list(json.loads(Path("s.json").read_text())["classes"])
+
+
+@pytest.mark.parametrize("ending", ["tif", "zarr"])
+def test_classes_are_those_that_the_files_name(folder, ending):
+    truth = write(folder / "t.tif", masks(1))
+    write_volume(f"p.{ending}", Volume(truth), class_names=("nuclei", "golgi"))
+    write_volume("named.tif", Volume(truth), class_names=("nuclei", "golgi"))
+    given = ("--prediction", f"p.{ending}", "--truth")
+    assert scored(*given, "t.tif") == ["nuclei", "golgi"]
+    assert scored(*given, "named.tif") == ["nuclei", "golgi"]
+    assert scored(*given, "named.tif", "--classes", "er,golgi") == ["er", "golgi"]
+    assert scored("--prediction", "t.tif", "--truth", "named.tif") == ["nuclei", "golgi"]
+    assert scored("--prediction", "t.tif", "--truth", "t.tif") == ["golgi", "nuclei"]
+    assert scored("--prediction", "t.tif", f"p.{ending}", "--truth", "t.tif", "t.tif") == ["nuclei", "golgi"]
+
+
+def test_a_single_class_is_what_its_file_names(folder):
+    write_volume("p.tif", Volume(write(folder / "t.tif", masks(1, 1))), class_names=["golgi"])
+    assert scored("--prediction", "p.tif", "--truth", "t.tif") == ["golgi"]
+
+
+def test_a_prediction_and_a_truth_of_other_classes_are_refused_unless_classes_are_given(folder, capsys):
+    mask = Volume(masks(1))
+    write_volume("p.tif", mask, class_names=("nuclei", "golgi"))
+    write_volume("t.tif", mask, class_names=("golgi", "nuclei"))
+    given = ("--prediction", "p.tif", "--truth", "t.tif")
+    assert run(*given) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "p.tif of nuclei,golgi and t.tif of golgi,nuclei" in said
+    assert scored(*given, "--classes", "a,b") == ["a", "b"]
 
 
 def test_the_truth_can_have_axes_of_its_own(folder):

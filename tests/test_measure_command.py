@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 import tfcyclegan3d as tc
 from tfcyclegan3d.cli import main as command_line
 from tfcyclegan3d.objects.instances import label_objects
+from tfcyclegan3d.stored_stacks import read_class_names
 from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
 from .blobs import balls, needs_pyarrow
@@ -257,6 +258,27 @@ def test_an_image_in_place_of_numbers_is_measured_with_a_warning_that_names_it(f
     assert run("--labels", "cells_objects.tif", "-o", "out", "--quiet") == 0
     assert run("--prediction", "cells_mask.tif", "-o", "out-2", "--quiet") == 0
     assert not caplog.records
+
+
+@pytest.mark.parametrize("ending", ["tif", "zarr"])
+def test_classes_are_those_that_the_file_names(folder, labels, capsys, ending):
+    """The first channel is called nuclei here, which nobody would guess."""
+    names, numbers = ("nuclei", "golgi"), labels[..., [1, 0]]
+    write_volume(f"named_objects.{ending}", Volume(numbers, VOXEL_SIZE), class_names=names)
+    write_volume(f"named_mask.{ending}", Volume(numbers > 0, VOXEL_SIZE), class_names=names)
+    for k, given in enumerate((("--labels", f"named_objects.{ending}"), ("--prediction", f"named_mask.{ending}"))):
+        assert run(*given, "-o", f"out{k}", "--quiet") == 0
+        assert "named: 4 nuclei, 4 golgi" in capsys.readouterr().out
+        assert json.loads((folder / f"out{k}/named_polarity.json").read_text())["first"] == "nuclei"
+    assert read_class_names(f"out1/named_objects.{ending}", 2) == names
+    assert run("--labels", f"named_objects.{ending}", "-o", "out2", "--classes", "er,golgi", "--quiet") == 0
+    assert "named: 4 er, 4 golgi" in capsys.readouterr().out
+
+
+def test_a_single_class_is_what_its_file_names(folder, labels, capsys):
+    write_volume("one_objects.tif", Volume(labels[..., :1], VOXEL_SIZE), class_names=["golgi"])
+    assert run("--labels", "one_objects.tif", "-o", "out", "--quiet") == 0
+    assert "one: 4 golgi" in capsys.readouterr().out
 
 
 def test_nothing_existing_is_replaced_without_being_asked(folder, capsys):

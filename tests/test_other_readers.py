@@ -27,7 +27,7 @@ def instances():
 
 def test_pillow_reads_every_plane_of_a_mask_and_the_size_of_its_voxels(tmp_path, masks):
     """Pages are Z by Z, each with all channels; resolution is in voxels per unit, which the description names."""
-    path = write_volume(tmp_path / "mask.tif", masks, RED_AND_GREEN)
+    path = write_volume(tmp_path / "mask.tif", masks, RED_AND_GREEN, ("golgi", "nuclei"))
     with Image.open(path) as image:
         description = dict(line.split("=", 1) for line in image.tag_v2[270].splitlines() if "=" in line)
         assert (description["channels"], description["slices"], description["unit"]) == ("2", "6", "um")
@@ -42,7 +42,12 @@ def test_pillow_reads_every_plane_of_a_mask_and_the_size_of_its_voxels(tmp_path,
 @pytest.mark.parametrize("which", ["masks", "instances"])
 def test_tensorstore_reads_every_level_of_an_ome_zarr(tmp_path, which, request):
     volume = request.getfixturevalue(which)
-    path = write_volume(tmp_path / "mask.zarr", volume, RED_AND_GREEN if which == "masks" else None)
+    path = write_volume(
+        tmp_path / "mask.zarr",
+        volume,
+        RED_AND_GREEN if which == "masks" else None,
+        ("golgi", "nuclei")[: volume.n_channels],
+    )
     (image,) = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]["multiscales"]
     assert [(axis["name"], axis.get("unit")) for axis in image["axes"][1:]] == [(a, "micrometer") for a in "zyx"]
     for level, dataset in enumerate(image["datasets"]):
@@ -67,7 +72,7 @@ def test_bioio_finds_axes_voxel_size_and_values(tmp_path, masks, instances):
     }
     for name, reader in readers.items():
         volume = masks if name.startswith("mask") else instances
-        write_volume(tmp_path / name, volume)
+        write_volume(tmp_path / name, volume, class_names=("golgi", "nuclei")[: volume.n_channels])
         image = bioio.BioImage(tmp_path / name, reader=reader.Reader)
         assert image.dims.order == "TCZYX"
         assert tuple(image.physical_pixel_sizes) == pytest.approx(SIZE)

@@ -6,6 +6,7 @@ import pytest
 
 from tfcyclegan3d import errors
 from tfcyclegan3d.cli import main as command_line
+from tfcyclegan3d.stored_stacks import read_class_names
 from tfcyclegan3d.synthesis import fitting
 from tfcyclegan3d.synthesis.diameters import prior_for
 from tfcyclegan3d.synthesis.fitting import fit_prior
@@ -42,6 +43,19 @@ def test_masks_objects_prior_and_picture_are_written(synthesize, tmp_path, capsy
     printed = capsys.readouterr().out
     assert "mask_001.tif: 20 x 90 x 100" in printed
     assert "golgi" in printed
+
+
+@pytest.mark.parametrize(
+    ("command", "files"),
+    [
+        (["synthesize", "--classes", "nuclei,golgi"], {"mask_000": "nuclei,golgi", "objects_000": "nuclei,golgi"}),
+        (["simulate", "--count", "1"], {"truth_000": "golgi,nuclei", "objects_000": "golgi,nuclei"}),
+    ],
+)
+def test_masks_hold_the_names_of_their_classes(tmp_path, command, files):
+    assert command_line.main([*command, "--shape", "20,90,100", "-o", str(tmp_path / "out"), "--quiet"]) == 0
+    for name, classes in files.items():
+        assert read_class_names(tmp_path / "out" / f"{name}.tif", 2) == tuple(classes.split(","))
 
 
 def test_a_stack_of_one_channel_gets_nuclei_alone_and_its_own_voxel_size(synthesize, tmp_path):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tfcyclegan3d import errors, volumes
 from tfcyclegan3d.describing import describe
 from tfcyclegan3d.scratch import ScratchFile
+from tfcyclegan3d.stored_stacks import read_class_names
 from tfcyclegan3d.volumes import (
     Volume,
     check_image,
@@ -586,6 +587,49 @@ def test_a_stack_too_large_for_imagej_becomes_ome_bigtiff(tmp_path, monkeypatch)
     with tifffile.TiffFile(tmp_path / "a.tif") as tif:
         assert tif.is_bigtiff
         assert tif.is_ome
+
+
+@pytest.mark.parametrize("file", ["a.tif", "a.zarr"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint32"])
+@pytest.mark.parametrize("names", [("nuclei", "golgi"), ("Zellkörper 2",)])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_names_of_classes_are_kept_beside_the_channels(tmp_path, file, dtype, names, depth):
+    volume = Volume(stack((depth, 5, 6, len(names)), dtype) + np.array(70_000 if dtype == "uint32" else 0, dtype))
+    path = write_volume(tmp_path / file, volume, class_names=names)
+    assert read_class_names(path, len(names)) == names
+    assert read_class_names(path, 3) is None
+    np.testing.assert_array_equal(read_volume(path).array, volume.array)
+
+
+@pytest.mark.parametrize("file", ["a.tif", "a.zarr"])
+@pytest.mark.parametrize("names", [None, ("nuclei", "nuclei"), ("nuclei", ""), ("nuclei", "c:1/2")])
+def test_what_no_classes_can_be_called_is_not_taken_for_their_names(tmp_path, file, names):
+    assert read_class_names(write_volume(tmp_path / file, Volume(stack()), class_names=names), 2) is None
+
+
+def test_names_that_another_program_gave_to_channels_are_no_classes(tmp_path):
+    labels = {"axes": "ZCYX", "Labels": ["DAPI", "GFP"] * 5}
+    tifffile.imwrite(tmp_path / "a.tif", stored_as(stack(), "ZCYX"), imagej=True, metadata=labels)
+    channels = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    tifffile.imwrite(tmp_path / "b.tif", stored_as(stack(), "ZCYX"), ome=True, metadata=channels)
+    tifffile.imwrite(tmp_path / "c.tif", stored_as(stack(), "ZCYX"))
+    assert [read_class_names(tmp_path / f"{name}.tif", 2) for name in "abc"] == [None] * 3
+
+
+def test_as_many_names_as_channels_are_needed(tmp_path):
+    with pytest.raises(errors.ChannelError, match="1 names were given"):
+        write_volume(tmp_path / "a.tif", Volume(stack()), class_names=["nuclei"])
+
+
+def test_fiji_and_ome_are_told_the_names_of_channels_in_their_own_way(tmp_path):
+    write_volume(tmp_path / "a.tif", Volume(stack()), class_names=("golgi", "nuclei"))
+    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+        assert tif.imagej_metadata["Labels"] == ["golgi", "nuclei"] * 5
+    numbers = Volume(stack().astype(np.uint32) + np.uint32(70_000))
+    write_volume(tmp_path / "b.tif", numbers, class_names=("golgi", "nuclei"))
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        channels = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]["Pixels"]["Channel"]
+    assert [channel["Name"] for channel in channels] == ["golgi", "nuclei"]
 
 
 def test_an_interrupted_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path, monkeypatch):

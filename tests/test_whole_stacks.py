@@ -20,6 +20,7 @@ from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
 from tfcyclegan3d.inference.whole_stacks import WORKSPACES
 from tfcyclegan3d.models.resnet_generator import resnet_generator
 from tfcyclegan3d.sources import open_source
+from tfcyclegan3d.stored_stacks import read_class_names
 from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
 from .test_frozen import lively
@@ -510,6 +511,8 @@ def test_objects_are_those_of_the_probabilities_in_memory(here, suffix, threshol
     assert objects.voxel_size_um == pytest.approx((0.5, 0.2, 0.2))
     counts = objects.array.max(axis=(0, 1, 2))
     assert f"; objects: {counts[0]} golgi, {counts[1]} nuclei" in capsys.readouterr().out
+    written = [f"masks/cells_{kind}.{suffix}" for kind in ("mask", "probability", "objects")]
+    assert [read_class_names(path, 2) for path in written] == [("golgi", "nuclei")] * 3
     assert not list((here / "masks").glob(".unfinished*"))
 
 

@@ -14,6 +14,7 @@ from tests.zarr_files import stored_as, write_array, write_image
 from tfcyclegan3d import errors, volumes
 from tfcyclegan3d.cli.main import main
 from tfcyclegan3d.describing import describe
+from tfcyclegan3d.stored_stacks import read_class_names
 from tfcyclegan3d.volumes import Volume, find_images, find_stacks, read_grid, read_volume, write_volume
 from tfcyclegan3d.zarrs import pyramid
 from tfcyclegan3d.zarrs.pyramid import build_pyramid, plan_levels, reduced
@@ -368,6 +369,16 @@ def test_what_is_written_box_by_box_reads_back(tmp_path, dtype, zarr_format):
     read = read_volume(tmp_path / "a.zarr")
     np.testing.assert_array_equal(read.array, array)
     assert (read.array.dtype, read.voxel_size_um) == (np.dtype(dtype), (0.5, 0.25, 0.125))
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_names_of_channels_are_read_back_unless_another_program_gave_them(tmp_path, zarr_format):
+    path = tmp_path / "a.zarr"
+    create_zarr(path, (4, 6, 8, 2), "uint8", channel_names=["nuclei", "golgi"], zarr_format=zarr_format)
+    assert read_class_names(path, 2) == ("nuclei", "golgi")
+    metadata = path / ("zarr.json" if zarr_format == 3 else ".zattrs")
+    metadata.write_text(metadata.read_text().replace("_creator", "_maker"))
+    assert read_class_names(path, 2) is None
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,34 @@ from tfcyclegan3d import tiling
 from tfcyclegan3d.contents import check_type, check_values
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.tiff import reading
+from tfcyclegan3d.tiff.names import read_names
 from tfcyclegan3d.tiff.reading import StoredStack, read_tiff
-from tfcyclegan3d.zarrs.folders import is_zarr
+from tfcyclegan3d.zarrs.folders import find_image, is_zarr
+from tfcyclegan3d.zarrs.metadata import written_names
 from tfcyclegan3d.zarrs.reading import open_zarr
+
+CLASS_NAME = re.compile(r"\w[\w .+-]*")
+
+
+def read_class_names(path: str | Path, n_channels: int) -> tuple[str, ...] | None:
+    """Return the names of the classes that this package wrote into a stack beside its channels.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of a stack that can be read.
+    n_channels : int
+        Number of the channels, as they are read.
+
+    Returns
+    -------
+    tuple of str, or None
+        None where another program wrote the file, or it holds no name, another number of names, or some that no class
+        can have.
+    """
+    names = written_names(find_image(Path(path))[1].attributes) if is_zarr(path) else read_names(path)
+    usable = len(names) == len(set(names)) == n_channels and all(CLASS_NAME.fullmatch(name) for name in names)
+    return tuple(names) if usable else None
 
 
 def read_stored(

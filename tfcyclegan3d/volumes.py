@@ -238,7 +238,12 @@ def check_image(volume: Volume) -> None:
     check_varied([one.min() for one in channels], [one.max() for one in channels], volume.name)
 
 
-def write_volume(path: str | Path, volume: Volume, colours: Sequence[tuple[int, int, int]] | None = None) -> Path:
+def write_volume(
+    path: str | Path,
+    volume: Volume,
+    colours: Sequence[tuple[int, int, int]] | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Path:
     """Write a volume as a compressed ImageJ hyperstack of axes ZCYX, or as OME-Zarr, whole or not at all.
 
     bool is written as uint8 0 and 255, every float as float32. Integers are written as uint8 or uint16 where they fit.
@@ -254,6 +259,8 @@ def write_volume(path: str | Path, volume: Volume, colours: Sequence[tuple[int, 
         What to write; `read_volume` gives back its values, voxel size and channels.
     colours : sequence of (red, green, blue), optional
         0 to 255, one per channel, as which Fiji shows the channels on top of each other.
+    class_names : sequence of str, optional
+        One per channel; viewers show them, and the commands ``evaluate`` and ``measure`` take them for the classes.
 
     Returns
     -------
@@ -265,16 +272,17 @@ def write_volume(path: str | Path, volume: Volume, colours: Sequence[tuple[int, 
     OutputError
         If it cannot be written; nothing is left behind.
     ChannelError
-        If the number of colours is not the number of channels.
+        If the number of colours or names is not the number of channels.
     VolumeContentError
         If the values are complex, or integers beyond 32 bits.
     """
-    if colours is not None and len(colours) != volume.n_channels:
-        raise errors.ChannelError(volume.name, volume.n_channels, f"but {len(colours)} colours were given")
+    for what, of_channels in (("colours", colours), ("names", class_names)):
+        if of_channels is not None and len(of_channels) != volume.n_channels:
+            raise errors.ChannelError(volume.name, volume.n_channels, f"but {len(of_channels)} {what} were given")
     path, array, given = Path(path), storable(volume.array, path), volume.array.dtype
     if path.suffix.lower() == ZARR:
         are_numbers = given.kind in "iu" and given.itemsize >= NUMBER_BYTES
-        save_zarr(path, array, volume.voxel_size_um, colours, are_numbers=are_numbers)
+        save_zarr(path, array, volume.voxel_size_um, colours, are_numbers=are_numbers, class_names=class_names)
     else:
-        write_tiff(path, array, volume.voxel_size_um, colours)
+        write_tiff(path, array, volume.voxel_size_um, colours, class_names)
     return path

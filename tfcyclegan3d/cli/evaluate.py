@@ -60,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes",
         metavar="NAMES",
-        help="name of each channel's class, for example golgi,nuclei; without it, one channel is "
-        "nuclei and two are golgi,nuclei",
+        help="name of each channel's class, for example golgi,nuclei; without it, the names that predict, "
+        "synthesize and simulate write into their files, else nuclei of one channel, and golgi,nuclei of two",
     )
 
 
@@ -72,6 +72,7 @@ def run(options: argparse.Namespace) -> None:
     with _json_file(options.json, options.overwrite) as write:
         axes = options.axes, options.truth_axes or options.axes
         fill = options.missing_chunks == "fill"
+        class_names = class_names or _names_in_files(pairs, *axes, fill=fill)
         scores, objects = _score(pairs, *axes, class_names, fill=fill, with_objects=options.objects)
         means, object_means = _means(scores), _object_means(objects)
         write(_summary(pairs, scores, means, objects, object_means))
@@ -107,6 +108,30 @@ def _class_names(classes: str | None) -> tuple[str, ...] | None:
     if len(set(names)) != len(names):
         raise errors.OptionError("--classes", classes, "give every class a name of its own")
     return names
+
+
+def _names_in_files(
+    pairs: Sequence[tuple[Path, Path]], axes: str | None, truth_axes: str | None, *, fill: bool
+) -> tuple[str, ...] | None:
+    """Return the names of the classes that all files which hold any agree on."""
+    from tfcyclegan3d.stored_stacks import read_class_names
+    from tfcyclegan3d.volumes import read_grid
+
+    found: dict[tuple[str, ...], Path] = {}
+    for pair in pairs:
+        for path, its_axes in zip(pair, (axes, truth_axes), strict=True):
+            n_channels = read_grid(path, its_axes, allow_missing_chunks=fill).n_channels
+            names = read_class_names(path, n_channels)
+            if names is not None:
+                found.setdefault(names, path)
+    if len(found) > 1:
+        (one, path), (other, other_path) = list(found.items())[:2]
+        raise errors.OptionError(
+            "--prediction and --truth",
+            f"{path.name} of {','.join(one)} and {other_path.name} of {','.join(other)}",
+            "give stacks of the same classes in the same order, or say with --classes what the channels show",
+        )
+    return next(iter(found), None)
 
 
 def _score(

@@ -66,7 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "masks need none",
     )
     add_valley(parser, "--prediction")
-    parser.add_argument("--classes", type=names, metavar="NAME,NAME", help="name of each channel's class")
+    parser.add_argument(
+        "--classes",
+        type=names,
+        metavar="NAME,NAME",
+        help="name of each channel's class; without it, the names that predict, synthesize and simulate write into "
+        "their files, else nuclei of one channel, and golgi,nuclei of two",
+    )
     parser.add_argument(
         "--pairs",
         type=names,
@@ -182,7 +188,7 @@ def _measured(
 
     reading = {"scratch_folder": folder, "allow_missing_chunks": options.missing_chunks == "fill"}
     labels, image = open_source(path, options.axes, None, options.voxel_size, **reading), None
-    classes = class_names(options.classes, labels.grid.n_channels, labels.grid.name)
+    classes = class_names(_names(options, path, labels.grid.n_channels), labels.grid.n_channels, labels.grid.name)
     check_pair(options.pairs, classes)
     if options.labels:
         _warn_of_an_image(path, labels)
@@ -200,6 +206,13 @@ def _measured(
     analysis = analyse(labels, image, size, classes, options.pairs, max_distance)
     files += save(analysis, folder, name, labels, image, options.format)
     return analysis, files
+
+
+def _names(options: argparse.Namespace, path: Path, n_channels: int) -> tuple[str, ...] | None:
+    """Return the names of the classes that were given, else those that the file holds."""
+    from tfcyclegan3d.stored_stacks import read_class_names
+
+    return options.classes or read_class_names(path, n_channels)
 
 
 def _warn_of_an_image(path: Path, labels: Source) -> None:

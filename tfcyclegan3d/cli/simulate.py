@@ -90,8 +90,9 @@ def run(options: argparse.Namespace) -> None:
                 options.shape, prior, microscope, (options.seed, i), CAMERAS[options.bits], options.voxel_size
             )
             write_volume(folder / f"stack_{i:03d}.tif", stack.image, colours)
-            write_volume(folder / f"truth_{i:03d}.tif", stack.truth > 0, colours)
-            write_volume(folder / f"objects_{i:03d}.tif", Volume(stack.truth.objects, options.voxel_size), colours)
+            write_volume(folder / f"truth_{i:03d}.tif", stack.truth > 0, colours, prior.class_names)
+            objects = Volume(stack.truth.objects, options.voxel_size)
+            write_volume(folder / f"objects_{i:03d}.tif", objects, colours, prior.class_names)
             save_table(stack.truth.scene, folder / f"objects_{i:03d}.csv", options.voxel_size)
             saturated = np.mean(stack.image.array == np.iinfo(stack.image.array.dtype).max)
             if saturated > MUCH_SATURATED:

@@ -88,7 +88,7 @@ def _write_tiff(
     grid = source.grid
     shape = (*grid.shape, level.shape[0])
     colours = stack_colours(classes)
-    write_planes(path, _planes(level), shape, level.dtype, grid.voxel_size_um, colours, display_range)
+    write_planes(path, _planes(level), shape, level.dtype, grid.voxel_size_um, colours, display_range, classes)
 
 
 def _planes(level: Any) -> Iterator[np.ndarray]:

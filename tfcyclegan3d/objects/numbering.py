@@ -85,7 +85,8 @@ class Numbered:
         shape, colours = (*self.grid.shape, len(self.classes)), stack_colours(self.classes)
         shown = (0.0, float(max(1, *self.counts.values())))
         if path.suffix != ZARR:
-            write_planes(path, self._planes(), shape, self.dtype, self.grid.voxel_size_um, colours, shown)
+            size = self.grid.voxel_size_um
+            write_planes(path, self._planes(), shape, self.dtype, size, colours, shown, self.classes)
             return
         made = create_zarr(
             path,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.stored_stacks import CLASS_NAME
 from tfcyclegan3d.synthesis.object_prior import ObjectPrior
 from tfcyclegan3d.volumes import Grid, Volume
 
@@ -49,7 +49,7 @@ def check_classes(objects: Sequence[ObjectPrior]) -> None:
     if not objects:
         raise errors.PriorError("there is no class to draw", "give at least one entry in objects")
     names = [one.name for one in objects]
-    strange = next((name for name in names if not re.fullmatch(r"\w[\w .+-]*", name)), None)
+    strange = next((name for name in names if not CLASS_NAME.fullmatch(name)), None)
     if strange is not None:
         raise errors.PriorError(f"a class is named {strange!r}", "use letters, digits, spaces and any of _ . + -")
     double = next((name for name in names if names.count(name) > 1), None)

@@ -44,7 +44,16 @@ def write_masks(scene: Scene, folder: str | Path, index: int, voxel_size_um: Tri
     numbers = _planes(scene.numbers, scene.shape[0])
     with ThreadPoolExecutor(2) as pool:
         writing = [
-            pool.submit(write_planes, folder / f"mask_{index:03d}.tif", mask, shape, np.uint8, voxel_size_um, colours),
+            pool.submit(
+                write_planes,
+                folder / f"mask_{index:03d}.tif",
+                mask,
+                shape,
+                np.uint8,
+                voxel_size_um,
+                colours,
+                class_names=scene.class_names,
+            ),
             pool.submit(
                 write_planes,
                 folder / f"objects_{index:03d}.tif",
@@ -54,6 +63,7 @@ def write_masks(scene: Scene, folder: str | Path, index: int, voxel_size_um: Tri
                 voxel_size_um,
                 colours,
                 (0, max(scene.highest_number, 1)),
+                scene.class_names,
             ),
         ]
     for one in writing:

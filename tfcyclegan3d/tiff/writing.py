@@ -27,6 +27,7 @@ def write_tiff(
     array: np.ndarray,
     voxel_size_um: tuple[float, float, float] | None = None,
     colours: Sequence[tuple[int, int, int]] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> None:
     """Write a stack, replacing ``path`` only when all of it is on the disk.
 
@@ -40,6 +41,8 @@ def write_tiff(
         (z, y, x) in micrometres.
     colours : sequence of (red, green, blue), optional
         0 to 255, one per channel, as which Fiji shows the channels.
+    class_names : sequence of str, optional
+        One per channel: OME's names of channels, or what Fiji says above each plane of an ImageJ hyperstack.
 
     Raises
     ------
@@ -51,7 +54,7 @@ def write_tiff(
     path, array = Path(path), storable(array, path)
     ranges = [_display_range(array[..., channel]) for channel in range(array.shape[-1])]
     stored = array.transpose(0, 3, 1, 2)
-    _write(path, stored, stored.shape, array.dtype, voxel_size_um, colours, ranges)
+    _write(path, stored, stored.shape, array.dtype, voxel_size_um, colours, ranges, class_names)
 
 
 def write_planes(
@@ -62,6 +65,7 @@ def write_planes(
     voxel_size_um: tuple[float, float, float] | None = None,
     colours: Sequence[tuple[int, int, int]] | None = None,
     display_range: tuple[float, float] = (0, 255),
+    class_names: Sequence[str] | None = None,
 ) -> None:
     """Write a stack that is made plane by plane, never whole in memory, as `write_tiff` does.
 
@@ -75,7 +79,7 @@ def write_planes(
         Of the whole.
     dtype : np.dtype
         uint8, uint16, uint32, int32 or float32.
-    voxel_size_um, colours
+    voxel_size_um, colours, class_names
         As `write_tiff` takes them.
     display_range : (low, high)
         Between which Fiji shows every channel.
@@ -94,6 +98,7 @@ def write_planes(
         voxel_size_um,
         colours,
         [display_range] * channels,
+        class_names,
     )
 
 
@@ -105,16 +110,21 @@ def _write(
     voxel_size_um: tuple[float, float, float] | None,
     colours: Sequence[tuple[int, int, int]] | None,
     ranges: Sequence[tuple[float, float]],
+    class_names: Sequence[str] | None,
 ) -> None:
     """Write ZCYX data, whole or plane by plane, into a scratch folder, and move it to its place."""
     n_bytes = dtype.itemsize * math.prod(shape)
     if fits_hyperstack(dtype, n_bytes):
         arguments = _hyperstack(shape[1], ranges, voxel_size_um, colours)
+        if class_names is not None:
+            arguments["metadata"]["Labels"] = [*class_names] * shape[0]
         # With fewer than its six dimensions, tifffile takes an X of length 1 for colour samples.
         shape = (1, *shape, 1)
         data = data.reshape(shape) if isinstance(data, np.ndarray) else data
     else:
         arguments = _ome(n_bytes, voxel_size_um)
+        if class_names is not None:
+            arguments["metadata"]["Channel"] = {"Name": [*class_names]}
     if not isinstance(data, np.ndarray):
         arguments |= {"shape": shape, "dtype": dtype}
     with in_place(path) as made:

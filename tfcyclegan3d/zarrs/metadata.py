@@ -14,6 +14,8 @@ from tfcyclegan3d.axes import UNKNOWN
 from tfcyclegan3d.zarrs.folders import unreadable
 
 VERSIONS = {3: "0.5", 2: "0.4"}
+# By it, reading knows names of classes from those that another program gave to channels.
+CREATOR = {"name": "tfcyclegan3d"}
 # As the levels of images written here are stored.
 AXES = "czyx"
 # In which viewers show the channels of a stack that names no colours of its own; a single channel is white.
@@ -128,8 +130,20 @@ def image_metadata(
     ]
     omero = {"channels": channels, "rdefs": {"model": "color" if len(channels) > 1 else "greyscale"}}
     if zarr_format == 2:
-        return {"multiscales": [{"version": version, **multiscale}], "omero": {"version": version, **omero}}
-    return {"ome": {"version": version, "multiscales": [multiscale], "omero": omero}}
+        versioned = {"multiscales": [{"version": version, **multiscale}], "omero": {"version": version, **omero}}
+        return {"_creator": CREATOR, **versioned}
+    return {"ome": {"version": version, "_creator": CREATOR, "multiscales": [multiscale], "omero": omero}}
+
+
+def written_names(attributes: dict[str, Any]) -> list[str]:
+    """Return the names that this package gave to an image's channels; none where it gave their numbers alone."""
+    if attributes.get("_creator") != CREATOR:
+        return []
+    try:
+        labels = [str(channel["label"]) for channel in attributes["omero"]["channels"]]
+    except (KeyError, TypeError):
+        return []
+    return labels if labels != [str(number) for number in range(len(labels))] else []
 
 
 def dataset(path: str, factors: Sequence[int], voxel_size: Sequence[float], *, centred: bool) -> dict[str, Any]:

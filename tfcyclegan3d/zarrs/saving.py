@@ -19,6 +19,7 @@ def save_zarr(
     colours: Sequence[tuple[int, int, int]] | None = None,
     *,
     are_numbers: bool = False,
+    class_names: Sequence[str] | None = None,
 ) -> None:
     """Write a stack, replacing ``path`` only when all of it is on the disk.
 
@@ -35,6 +36,8 @@ def save_zarr(
         0 to 255, one per channel, as which viewers show the channels.
     are_numbers : bool
         Whether values are numbers of objects.
+    class_names : sequence of str, optional
+        One per channel; their numbers if not given.
 
     Raises
     ------
@@ -45,7 +48,13 @@ def save_zarr(
         ranges = [_display_range(array[..., channel]) for channel in range(array.shape[-1])]
         z, y, x, channels = array.shape
         level = create_zarr(
-            made, (z, y, x, channels), array.dtype, voxel_size_um=voxel_size_um, colours=colours, display_ranges=ranges
+            made,
+            (z, y, x, channels),
+            array.dtype,
+            voxel_size_um=voxel_size_um,
+            channel_names=class_names,
+            colours=colours,
+            display_ranges=ranges,
         )
         write_array(level, array)
         build_pyramid(made, "nearest" if are_numbers else _method(array))
