@@ -360,3 +360,11 @@ def test_how_full_a_large_stack_looks_is_told_by_tiles_spread_over_it(monkeypatc
     assert part.shape == (4 * 13, 16, 16, 1)
     np.testing.assert_array_equal(part[:13], image[:, :16, :16] > 0)
     np.testing.assert_array_equal(part[-13:], image[:, -16:, -16:] > 0)
+
+
+@pytest.mark.parametrize(("is_image", "values"), [(True, range(1, 200)), (False, (0, 255))])
+def test_given_masks_that_look_like_images_are_warned_of(caplog, is_image, values):
+    drawn = np.random.default_rng(0).choice(np.array(values, np.uint8), (5, 8, 8, 1))
+    on_disk.given_objects([Volume(drawn, None, "cells")], (1, 1, 1), ScratchFile())
+    said = [record.getMessage().partition(",")[0] for record in caplog.records]
+    assert said == ["warning: cells: looks like an image"] * is_image

@@ -117,6 +117,18 @@ def test_of_a_folder_of_predictions_only_the_masks_are_taken_and_of_a_simulated_
     assert content["classes"]["nuclei"] == {"dice": 1, "precision": 1, "recall": 1}
 
 
+def test_of_folders_that_synthesize_wrote_only_the_masks_are_taken(folder):
+    for name in ("one", "two"):
+        write(folder / name / "mask_000.tif", masks(1))
+        write(folder / name / "objects_000.tif", masks(2), 7)
+    assert run("--prediction", "one", "--truth", "two", "--json", "scores.json") == 0
+    (stack,) = json.loads((folder / "scores.json").read_text())["stacks"]
+    assert (stack["prediction"], stack["truth"]) == ("mask_000.tif", "mask_000.tif")
+    assert run("--prediction", "one", "--truth", "two", "--objects", "--json", "objects.json") == 0
+    (stack,) = json.loads((folder / "objects.json").read_text())["stacks"]
+    assert (stack["prediction"], stack["truth"]) == ("objects_000.tif", "objects_000.tif")
+
+
 def test_predictions_that_would_meet_the_truth_of_another_are_refused(folder, capsys):
     for k, name in enumerate("abc"):
         write(folder / "out" / f"{name}_mask.tif", masks(k))

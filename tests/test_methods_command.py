@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from tests.eagerly import run_eagerly
 from tests.tiny import TINY
-from tfcyclegan3d import presets
+from tfcyclegan3d import errors, presets
 from tfcyclegan3d.cli.main import main
 from tfcyclegan3d.experiments import methods
 from tfcyclegan3d.synthesis.simulation import simulate_stack
-from tfcyclegan3d.volumes import write_volume
+from tfcyclegan3d.volumes import Volume, write_volume
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +129,21 @@ def test_no_table_or_figure_is_named_that_was_not_written(n_failing, says, stack
     how = ["--images", stacks, "--truth", stacks, "--methods", "otsu", "-o", str(output), "--quiet"]
     assert main(["crossval", *how]) == (3 if n_failing else 0)
     assert capsys.readouterr().out.splitlines()[-1] == f"{output}: {says}"
+
+
+@pytest.mark.parametrize(
+    ("method", "where"), [("cyclegan", "training.run.train"), ("two-stage", "experiments.two_stage.train_two_stage")]
+)
+def test_of_a_folder_given_as_masks_the_masks_alone_are_trained_against(tmp_path, monkeypatch, method, where):
+    for name in ("stack_000", "truth_000", "objects_000"):
+        write_volume(tmp_path / f"{name}.tif", Volume(np.ones((4, 8, 8, 2), np.uint8)))
+    given = []
+
+    def noting(images, *others, masks=None, **_):
+        given.extend(masks or others[0])
+        raise errors.OptionError("--masks", "enough", "end here")
+
+    monkeypatch.setattr(f"tfcyclegan3d.{where}", noting)
+    words = ["--images", tmp_path, "--masks", tmp_path, "--method", method, "-o", tmp_path / "run"]
+    assert main(["train", *map(str, words)]) == 2
+    assert [path.name for path in given] == ["truth_000.tif"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tfcyclegan3d import errors, volumes
 from tfcyclegan3d.describing import describe
+from tfcyclegan3d.finding_stacks import find_masks
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.stored_stacks import read_class_names
 from tfcyclegan3d.volumes import (
@@ -807,3 +808,18 @@ def test_a_folder_that_predict_wrote_to_means_its_stacks_unless_others_are_named
     assert [path.name for path in find_images(tmp_path)] == ["cell.ome.tif", "other_mask.tif"]
     assert [path.name for path in find_images(tmp_path / "cell_mask.tif")] == ["cell_mask.tif"]
     assert len(find_images(str(tmp_path / "cell_*"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (("mask_000", "objects_000"), ["mask_000"]),
+        (("stack_000", "truth_000", "objects_000"), ["truth_000"]),
+        (("cell", "cell_mask", "cell_objects"), ["cell_mask"]),
+        (("a", "b"), ["a", "b"]),
+    ],
+)
+def test_of_a_folder_with_masks_those_alone_are_taken_for_masks(tmp_path, written, meant):
+    for name in written:
+        write_volume(tmp_path / f"{name}.tif", Volume(np.ones((2, 3, 4), np.uint8)))
+    assert [path.stem for path in find_masks([tmp_path])] == meant

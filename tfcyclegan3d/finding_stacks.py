@@ -93,6 +93,19 @@ def find_named(paths: str | Path | Iterable[str | Path], *names: str) -> list[Pa
     return found
 
 
+def find_masks(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Return the masks that paths stand for, each once, without the images and labels of their folders.
+
+    Of a folder that holds any, ``mask_*`` are taken, else ``truth_*``, else ``*_mask``, else all stacks.
+
+    Raises
+    ------
+    UserError
+        As `find_stacks` does.
+    """
+    return find_stacks(find_named(paths, "^mask_", "^truth_", "_mask$"))
+
+
 def check_names(first: Sequence[Path], second: Sequence[Path]) -> None:
     """Refuse pairs whose names belong to others, as a missing file or another order makes them.
 

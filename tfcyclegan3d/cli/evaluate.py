@@ -38,14 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="PATH",
-        help="predicted stacks: files, folders or globs; of a folder with NAME_mask files, those alone",
+        help="predicted stacks: files, folders or globs; of a folder with NAME_mask or mask_* files, those alone",
     )
     parser.add_argument(
         "--truth",
         nargs="+",
         required=True,
         metavar="PATH",
-        help="their truth, in the same order; of a folder with truth_* files, those alone",
+        help="their truth, in the same order; of a folder with truth_*, mask_* or NAME_mask files, those alone",
     )
     parser.add_argument(
         "--objects",
@@ -87,8 +87,8 @@ def _pairs(predictions: Sequence[str], truths: Sequence[str], objects: bool) -> 
     """Return the files to compare, in the order given; folders in name order."""
     from tfcyclegan3d.finding_stacks import check_names, find_named
 
-    predicted = find_named(predictions, *(["_objects$"] if objects else []), "_mask$")
-    true = find_named(truths, *(["^objects_"] if objects else []), "^truth_")
+    predicted = find_named(predictions, *(["_objects$", "^objects_"] if objects else []), "_mask$", "^mask_")
+    true = find_named(truths, *(["^objects_"] if objects else []), "^truth_", "^mask_", "_mask$")
     if len(predicted) != len(true):
         raise errors.OptionError(
             "--prediction and --truth",

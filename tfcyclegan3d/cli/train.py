@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--masks",
         nargs="+",
         metavar="PATH",
-        help="masks to train against, not paired with the images (drawn if not given)",
+        help="masks to train against, not paired with the images (drawn if not given); of a folder with mask_*, "
+        "truth_* or NAME_mask files, those alone",
     )
     data.add_argument(
         "--truth",
@@ -200,13 +201,13 @@ def _first_stage(options: argparse.Namespace, base: Config) -> Config:
 
 def _train_two_stage(options: argparse.Namespace, config: Config, segmenter: Config, command: str) -> int:
     from tfcyclegan3d.experiments.two_stage import train_two_stage
-    from tfcyclegan3d.volumes import find_images, find_stacks
+    from tfcyclegan3d.finding_stacks import find_images, find_masks
 
     finished = train_two_stage(
         find_images(options.images),
         config,
         options.output,
-        masks=find_stacks(options.masks) if options.masks else None,
+        masks=find_masks(options.masks) if options.masks else None,
         segmenter=segmenter,
         cyclegan_run=options.cyclegan_run,
         **_how(options, command),
@@ -216,15 +217,15 @@ def _train_two_stage(options: argparse.Namespace, config: Config, segmenter: Con
 
 def _train(options: argparse.Namespace, config: Config, command: str) -> int:
     from tfcyclegan3d.experiments.data_layout import plain_layout
+    from tfcyclegan3d.finding_stacks import find_images, find_masks
     from tfcyclegan3d.training.run import train
-    from tfcyclegan3d.volumes import find_images, find_stacks
 
     images, truth = find_images(options.images), None
     if options.truth:
         fill = options.missing_chunks == "fill"
         pairs = plain_layout(options.images, options.truth, options.axes, options.channels, allow_missing_chunks=fill)
         images, truth = pairs.images, pairs.truths
-    masks = find_stacks(options.masks) if options.masks else None
+    masks = find_masks(options.masks) if options.masks else None
     finished = train(images, masks, config, options.output, truth=truth, **_how(options, command))
     return _report(options, finished)
 

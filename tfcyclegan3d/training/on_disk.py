@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,11 +10,14 @@ from scipy import ndimage
 
 from tfcyclegan3d import preprocessing, tiling
 from tfcyclegan3d.config_sections import PreprocessingConfig
+from tfcyclegan3d.evaluation.overlap import resembles_intensities
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.synthesis.centres import centre_distances
 from tfcyclegan3d.synthesis.scene import Scene
 from tfcyclegan3d.volumes import Volume
+
+logger = logging.getLogger(__name__)
 
 Triple = tuple[int, int, int]
 MOST_NUMBERED = 2**24  # Voxels of a given mask, on its own grid, whose objects are numbered at a time.
@@ -82,6 +86,7 @@ def given_objects(masks: Sequence[Volume], factors: Triple, scratch: ScratchFile
     """
     objects = []
     for mask in masks:
+        _warn_of_an_image(mask)
         piece = tiling.shortened(mask.shape, MOST_NUMBERED)
         for tile in tiling.plan_tiles(mask.shape, piece, (0, 0, 0)):
             part = mask.array[tile.slices] > 0
@@ -90,6 +95,16 @@ def given_objects(masks: Sequence[Volume], factors: Triple, scratch: ScratchFile
             coverage = scratch.keep(one.coverage)
             objects.append(CoarseObjects(scratch.keep(one.numbers), coverage, coverage))
     return objects
+
+
+def _warn_of_an_image(mask: Volume) -> None:
+    """Say of a mask that its middle planes look like an image, of which every voxel but 0 is trained on as object."""
+    middle = mask.shape[0] // 2
+    if resembles_intensities(mask.array[max(0, middle - 1) : middle + 2]):
+        logger.warning(
+            "warning: %s: looks like an image, not like a mask; every voxel that is not 0 is taken for an object",
+            mask.name,
+        )
 
 
 def coverages(masks: Sequence[Volume], factors: Triple, scratch: ScratchFile) -> list[np.ndarray]:
