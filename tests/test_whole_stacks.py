@@ -209,6 +209,28 @@ def test_overwriting_leaves_nothing_of_an_earlier_call(here):
     assert {path.name for path in (here / "out").iterdir()} == {"mine.txt", "cells_mask.tif", "cells_mask.png"}
 
 
+def test_overwriting_leaves_what_others_made_and_the_stacks_themselves(here, volume, capsys):
+    mine = ("cells_objects.zarr/notes.txt", "cells_probability.tif", "cells_seams.png")
+    (here / "cells_objects.zarr").mkdir()
+    for name in mine:
+        (here / name).write_text("mine")
+    write_volume("cells_objects.tif", volume)  # One of the stacks, written by this package.
+    assert predict("--images", "cells.tif", "cells_objects.tif", "-o", ".", "--overwrite") == 0
+    assert [(here / name).read_text() for name in mine] == ["mine"] * 3
+    np.testing.assert_array_equal(read_volume("cells_objects.tif").array, volume.array)
+    capsys.readouterr()
+    before = (here / "cells_mask.tif").read_bytes()
+    assert predict("--images", "cells.tif", "cells_mask.tif", "-o", ".", "--overwrite") == 2
+    one_line(capsys, "cells_mask.tif", "would replace it")
+    assert (here / "cells_mask.tif").read_bytes() == before
+
+
+def test_a_picture_of_seams_is_gone_with_the_call_that_drew_it(here):
+    assert predict("--images", "cells.tif", "-o", "out", "--tile", "20,52,52", "--check-seams") == 0
+    assert predict("--images", "cells.tif", "-o", "out", "--overwrite") == 0
+    assert not (here / "out" / "cells_seams.png").exists()
+
+
 def test_seams_are_counted_and_drawn(here, capsys):
     assert predict("--images", "cells.tif", "-o", "out", "--tile", "20,52,52", "--check-seams") == 0
     said = capsys.readouterr().out

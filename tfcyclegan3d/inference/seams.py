@@ -16,6 +16,7 @@ from tfcyclegan3d.inference.predictor import SegmentationModel
 from tfcyclegan3d.inference.workspace import MASK, Job, Workspace
 from tfcyclegan3d.placing import in_place
 from tfcyclegan3d.sources import Source
+from tfcyclegan3d.tiff.writing import SOFTWARE
 from tfcyclegan3d.tiling import Shape, Tile
 from tfcyclegan3d.volumes import Grid
 
@@ -67,7 +68,7 @@ class Seams:
                 panels.scale_bar(axis, grid.shape[2], grid.voxel_size_um[2])
         figure.colorbar(drawn, ax=figure.axes, label="differing voxels along z", shrink=0.8)
         with in_place(path) as unfinished:
-            figure.savefig(unfinished, format="png", dpi=110)
+            figure.savefig(unfinished, format="png", dpi=110, metadata={"Software": SOFTWARE})
 
 
 def compare(

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tifffile
+
 from tfcyclegan3d import errors
 from tfcyclegan3d.inference import finishing, seams
 from tfcyclegan3d.inference.making import make_blocks, prepare
@@ -17,9 +19,14 @@ from tfcyclegan3d.inference.objects import diameters_of, move_objects, number_ob
 from tfcyclegan3d.inference.predictor import SegmentationModel
 from tfcyclegan3d.inference.workspace import OBJECTS, Job, Workspace
 from tfcyclegan3d.objects.instances import VALLEY
+from tfcyclegan3d.tiff.writing import SOFTWARE
 from tfcyclegan3d.tiling import Shape
 from tfcyclegan3d.volumes import read_grid, stack_name
+from tfcyclegan3d.zarrs.folders import find_image
+from tfcyclegan3d.zarrs.metadata import is_written_here
 
+# Bytes at the beginning of a PNG that say what wrote it.
+MOST_OF_PICTURE = 1024
 # In the folder of the outputs; hidden from whoever looks for stacks there.
 WORKSPACES = ".unfinished-prediction"
 SEAMS = "seams.png"
@@ -145,6 +152,7 @@ def segment_stacks(
     UserError
         For a stack that cannot be segmented, or an output that cannot be written.
     """
+    _refuse_inputs(folder, paths, wanted)
     if wanted.objects is not None:
         for path in paths:  # What is wrong with diameters is said before any work.
             diameters_of(model.config, read_grid(path, **wanted.reading), wanted.objects)
@@ -158,7 +166,7 @@ def segment_stacks(
             prepare(job, model, workspace)
         for n_finished, (job, workspace) in enumerate(zip(jobs, spaces, strict=True)):
             try:
-                outcome = _segment(job, model, workspace, wanted, folder, progress, make)
+                outcome = _segment(job, model, workspace, wanted, folder, progress, make, paths)
             except errors.ClusterError:
                 raise
             except errors.UserError as error:
@@ -193,6 +201,7 @@ def _segment(
     folder: Path,
     progress: Callable[[str], Any],
     make: Make | None,
+    inputs: Sequence[Path],
 ) -> Outcome:
     mask = folder / f"{job.name}_mask{wanted.suffix}"
     concluded = workspace.shares(job)
@@ -235,7 +244,7 @@ def _segment(
     if found is not None:
         with errors.writing(folder):
             (workspace.folder / SEAMS).replace(folder / f"{job.name}_{SEAMS}")
-    _remove_stale(folder, job.name, wanted, drawn=found is not None)
+    _remove_stale(folder, job.name, wanted, inputs, drawn=found is not None)
     workspace.conclude(shares)
     named = dict(zip(model.classes, shares, strict=True))
     return Outcome(mask, named, n_blocks - len(remaining), seams=found, counts=counts)
@@ -298,12 +307,46 @@ def _written(name: str, wanted: Wanted, drawn: bool) -> set[str]:
     return {f"{name}_{ending}" for ending in kinds | {"mask.png"} | ({SEAMS} if drawn else set())}
 
 
-def _remove_stale(folder: Path, name: str, wanted: Wanted, *, drawn: bool) -> None:
-    """Remove what another call made of a stack of this name, so that files of two calls never mix."""
+def _remove_stale(folder: Path, name: str, wanted: Wanted, inputs: Sequence[Path], *, drawn: bool) -> None:
+    """Remove what another call made of a stack of this name, so that files of two calls never mix.
+
+    Files that this package did not write stay, and so do the stacks that are segmented.
+    """
     for stale in set(names_of(name)) - _written(name, wanted, drawn):
         path = folder / stale
-        with errors.writing(path):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if _holding(path, inputs) is None and _is_made_here(path):
+            with errors.writing(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _refuse_inputs(folder: Path, inputs: Sequence[Path], wanted: Wanted) -> None:
+    """Refuse to write to a stack that is to be segmented."""
+    for path in inputs:
+        for written in sorted(_written(stack_name(path), wanted, wanted.check_seams)):
+            taken = _holding(folder / written, inputs)
+            if taken is not None:
+                remedy = f"{written} of {path.name} would replace it: give another -o"
+                raise errors.OptionError("--images", str(taken), remedy)
+
+
+def _holding(path: Path, inputs: Sequence[Path]) -> Path | None:
+    """Return the first of some stacks that is a file or folder, or within it."""
+    path = path.resolve()
+    return next((one for one in inputs if path in (one.resolve(), *one.resolve().parents)), None)
+
+
+def _is_made_here(path: Path) -> bool:
+    """Tell whether a TIFF, a zarr or a picture says that this package wrote it."""
+    try:
+        if path.suffix == ".png":
+            with path.open("rb") as picture:
+                return b"tEXtSoftware\0" + SOFTWARE.encode() in picture.read(MOST_OF_PICTURE)
+        if path.suffix == ".zarr":
+            return is_written_here(find_image(path)[1].attributes)
+        with tifffile.TiffFile(path) as tif:
+            return tif.pages.first.software == SOFTWARE
+    except (OSError, ValueError, AttributeError, tifffile.TiffFileError, errors.UserError):
+        return False  # Missing, or somebody else's.
 
 
 def refuse_existing(folder: Path, names: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from tfcyclegan3d.axes import UNKNOWN
 from tfcyclegan3d.zarrs.folders import unreadable
 
 VERSIONS = {3: "0.5", 2: "0.4"}
-# By it, reading knows names of classes from those that another program gave to channels.
+# By it, an image written here, and its names of classes, are told from those of other programs.
 CREATOR = {"name": "tfcyclegan3d"}
 # As the levels of images written here are stored.
 AXES = "czyx"
@@ -135,9 +135,14 @@ def image_metadata(
     return {"ome": {"version": version, "_creator": CREATOR, "multiscales": [multiscale], "omero": omero}}
 
 
+def is_written_here(attributes: dict[str, Any]) -> bool:
+    """Tell whether the attributes of an image are those that this package writes."""
+    return bool(attributes.get("_creator") == CREATOR)
+
+
 def written_names(attributes: dict[str, Any]) -> list[str]:
     """Return the names that this package gave to an image's channels; none where it gave their numbers alone."""
-    if attributes.get("_creator") != CREATOR:
+    if not is_written_here(attributes):
         return []
     try:
         labels = [str(channel["label"]) for channel in attributes["omero"]["channels"]]
