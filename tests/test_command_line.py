@@ -492,7 +492,10 @@ def test_simulate_repeats_by_its_seed_and_refuses_to_replace(here, capsys):
     assert run(*arguments, "a", "--seed", 2) == 2
     assert_one_line(capsys.readouterr().err, "exists already")
     assert content_of(here) == before
+    (here / "a" / "stack_001_raw.tif").write_text("mine")
     assert run(*arguments, "a", "--seed", 1, "--overwrite") == 0
+    assert (here / "a" / "stack_001_raw.tif").read_text() == "mine"
+    (here / "a" / "stack_001_raw.tif").unlink()
     assert {path.name: path.read_bytes() for path in sorted((here / "a").iterdir())} == other
 
 

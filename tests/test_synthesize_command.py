@@ -96,6 +96,18 @@ def test_a_prior_of_ones_own_is_drawn(synthesize, tmp_path):
     assert 0.05 <= (mask > 0).mean() < 0.06
 
 
+def test_overwriting_takes_away_just_the_names_that_are_written(synthesize, tmp_path):
+    out, mine = tmp_path / "out", ("objects_000_objects.csv", "mask_000_mask.tif", "mask_001a.tif")
+    arguments = ("--shape", "8,30,30", "-o", out, "--quiet")
+    out.mkdir()
+    for name in mine:
+        (out / name).write_text("mine")
+    assert synthesize(*arguments, "--count", 2) == 0
+    assert synthesize(*arguments, "--overwrite") == 0
+    assert [(out / name).read_text() for name in mine] == ["mine"] * 3
+    assert not (out / "mask_001.tif").exists()
+
+
 def test_nothing_existing_is_replaced_unless_asked(synthesize, tmp_path, capsys):
     arguments = ("--shape", "8,30,30", "-o", tmp_path / "out", "--quiet")
     synthesize(*arguments)

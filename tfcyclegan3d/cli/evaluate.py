@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -279,5 +279,5 @@ def _json_file(path: str | None, overwrite: bool) -> Iterator[Callable[[object],
     target = Path(path)
     if target.is_dir():
         raise errors.OutputError(target, "a folder of that name is in the way of the file")
-    with fresh_folder(target.parent, overwrite, writes=(glob.escape(target.name),)) as scratch:
+    with fresh_folder(target.parent, overwrite, writes=(re.escape(target.name),)) as scratch:
         yield lambda content: (scratch / target.name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

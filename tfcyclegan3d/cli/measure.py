@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -115,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
     stacks = _stacks(options)
     images = _images(options.images, [*stacks.values()])
     endings = (*ENDINGS, *(("objects.tif", "objects.zarr") if options.prediction else ()))
-    writes = tuple(f"{glob.escape(name)}_{ending}" for name in stacks for ending in endings)
+    writes = tuple(re.escape(f"{name}_{ending}") for name in stacks for ending in endings)
     lines, written = [], []
     with fresh_folder(options.output, options.overwrite, writes) as folder:
         for (name, path), image in zip(stacks.items(), images, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,8 +25,8 @@ def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...]) -
         Whether files of an earlier call may be replaced: all that match ``writes`` are gone then, so that the files of
         two calls never mix. Other files there are left alone.
     writes : tuple of str
-        Glob patterns of the files the command writes: a match already in ``folder`` is an error at once, before the
-        work, unless ``overwrite``.
+        Regular expressions of the whole names of the files the command writes: a match already in ``folder`` is an
+        error at once, before the work, unless ``overwrite``.
 
     Raises
     ------
@@ -33,7 +34,7 @@ def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...]) -
     """
     folder = Path(folder)
     _check_folder(folder)
-    taken = next((path for pattern in writes for path in sorted(folder.glob(pattern))), None)
+    taken = next(iter(_written(folder, writes)), None)
     if taken is not None and not overwrite:
         raise errors.OutputExistsError(taken)
     made = _make_folders(folder)
@@ -43,7 +44,7 @@ def fresh_folder(folder: str | Path, overwrite: bool, writes: tuple[str, ...]) -
         raise errors.OutputError(folder, error.strerror or error) from error
     try:
         yield scratch
-        for stale in {path for pattern in writes for path in folder.glob(pattern)}:
+        for stale in _written(folder, writes):
             if (scratch / stale.name).exists():
                 continue
             if stale.is_file():
@@ -76,6 +77,12 @@ def folder_for(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         _remove_empty(made)
+
+
+def _written(folder: Path, writes: tuple[str, ...]) -> list[Path]:
+    """Return what is in a folder, if there is one, under a name that the command writes."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [folder / name for pattern in writes for name in names if re.fullmatch(pattern, name)]
 
 
 def _check_folder(folder: Path) -> None:

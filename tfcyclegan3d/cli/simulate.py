@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,11 @@ SUMMARY = "build simulated stacks with their truth, to try and to test with"
 EXAMPLE = "tfcyclegan3d simulate --count 3 --shape 56,256,256 -o simulated"
 
 NUMBERED = ("stack_{}.tif", "truth_{}.tif", "objects_{}.tif", "objects_{}.csv")
-WRITES = (*(name.format("[0-9][0-9][0-9]*") for name in NUMBERED), "microscope.yaml", "prior.yaml")
+WRITES = (
+    *(re.escape(name).replace(r"\{\}", "[0-9]{3,}") for name in NUMBERED),
+    r"microscope\.yaml",
+    r"prior\.yaml",
+)
 
 MUCH_SATURATED = 0.02  # Of the voxels: more than bright debris makes.
 

@@ -21,14 +21,14 @@ SUMMARY = "draw synthetic masks to train on, no annotation needed"
 EXAMPLE = "tfcyclegan3d synthesize --like images/ --fit -o masks"
 
 WRITES = (
-    "mask_[0-9][0-9][0-9]*.tif",
-    "objects_[0-9][0-9][0-9]*.tif",
-    "objects_[0-9][0-9][0-9]*.csv",
-    "prior.json",
-    "prior.yaml",
-    "masks.png",
-    "fit.json",
-    "beside_[0-9][0-9][0-9]*.png",
+    r"mask_[0-9]{3,}\.tif",
+    r"objects_[0-9]{3,}\.tif",
+    r"objects_[0-9]{3,}\.csv",
+    r"prior\.json",
+    r"prior\.yaml",
+    r"masks\.png",
+    r"fit\.json",
+    r"beside_[0-9]{3,}\.png",
 )
 N_PICTURED = 4
 # Where only a diameter is known: about as full as tissue is, and as a sparse culture.
