@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="PATH",
-        help="their truth, in the same order; of a folder with truth_*, mask_* or NAME_mask files, those alone",
+        help="their truth, in the same order; of a folder with truth_* or mask_* files, those alone",
     )
     parser.add_argument(
         "--objects",
@@ -88,7 +88,7 @@ def _pairs(predictions: Sequence[str], truths: Sequence[str], objects: bool) -> 
     from tfcyclegan3d.finding_stacks import check_names, find_named
 
     predicted = find_named(predictions, *(["_objects$", "^objects_"] if objects else []), "_mask$", "^mask_")
-    true = find_named(truths, *(["^objects_"] if objects else []), "^truth_", "^mask_", "_mask$")
+    true = find_named(truths, *(["^objects_"] if objects else []), "^truth_", "^mask_")
     if len(predicted) != len(true):
         raise errors.OptionError(
             "--prediction and --truth",
