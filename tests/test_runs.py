@@ -105,6 +105,15 @@ def resumed(folder, path, interrupted):
     return tc.train([path], None, None, folder / "resumed", resume=True, progress=False)
 
 
+def test_a_folder_that_is_no_run_is_not_replaced(folder, path):
+    for name in ("logs", "checkpoints", "demo"):
+        (folder / "project" / name).mkdir(parents=True)
+        (folder / "project" / name / "mine.txt").write_text("mine")
+    with pytest.raises(errors.OutputError, match="logs, which no training wrote"):
+        tc.train([path], None, SHORT, folder / "project", overwrite=True, progress=False)
+    assert len(list((folder / "project").rglob("mine.txt"))) == 3
+
+
 @pytest.fixture
 def eagerly():
     with run_eagerly():

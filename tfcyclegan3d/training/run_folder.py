@@ -35,6 +35,8 @@ CONTENTS = (
     "report.html",
     "demo",
 )
+# A folder without either is no run.
+MARKS = ("config.json", "manifest.json")
 UNFINISHED = ".unfinished-"
 
 
@@ -72,8 +74,11 @@ class RunFolder:
             if not (path / "config.json").is_file():
                 raise errors.ModelError(path, "holds no run to resume", "start one without --resume")
             return
-        if not overwrite and any((path / name).exists() for name in CONTENTS):
+        held = [name for name in CONTENTS if (path / name).exists()]
+        if held and not overwrite:
             raise errors.OutputExistsError(path)
+        if held and not any(name in held for name in MARKS):
+            raise errors.OutputError(path, f"it holds {held[0]}, which no training wrote")
 
     @staticmethod
     def recorded(path: Path) -> tuple[list[dict[str, Any]], list[str]] | None:
@@ -109,11 +114,12 @@ class RunFolder:
         """Make the folder, empty of an earlier run, and begin one in it.
 
         The configuration is the first to go and the first to come, so that a process may die at any moment: a folder
-        with a configuration can be resumed, and never mixes two runs.
+        with a configuration can be resumed, and never mixes two runs. The manifest is the last to go: by it, what is
+        left of a run can still be replaced.
         """
         with errors.writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            for name in CONTENTS:
+            for name in sorted(CONTENTS, key=("config.json", *CONTENTS[2:], "manifest.json").index):
                 old = self.path / name
                 if old.is_dir():
                     shutil.rmtree(old)
