@@ -114,6 +114,20 @@ def test_a_folder_that_is_no_run_is_not_replaced(folder, path):
     assert len(list((folder / "project").rglob("mine.txt"))) == 3
 
 
+def test_a_run_that_came_during_the_preparation_is_not_replaced(folder, path, monkeypatch):
+    output = folder / "taken"
+
+    def prepare_while_another_runs(*arguments):
+        output.mkdir()
+        (output / "config.json").write_text("another's")
+        return prepare(*arguments)
+
+    monkeypatch.setattr("tfcyclegan3d.training.run.prepare", prepare_while_another_runs)
+    with pytest.raises(errors.OutputExistsError):
+        tc.train([path], None, SHORT, output, progress=False)
+    assert (output / "config.json").read_text() == "another's"
+
+
 @pytest.fixture
 def eagerly():
     with run_eagerly():

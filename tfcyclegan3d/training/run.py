@@ -242,6 +242,8 @@ def train_on(
     preparation = time.monotonic() - begun + (RunFolder.recorded_preparation(output) if resume else 0.0)
     manifest = manifests.beginning(prepared, trainer, inputs, command) | manifests.described_grids(grids)
     if distribution.is_chief:
+        # Another training may have begun there while this one was prepared.
+        RunFolder.check(output, overwrite=overwrite, resume=resume)
         run.save_config(prepared.config) if resume else run.create(prepared.config)
         run.write_manifest(manifest | manifests.running(preparation))
     with progress_bar("training", show=progress and distribution.is_chief, count=False) as on_progress:
