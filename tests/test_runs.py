@@ -615,6 +615,14 @@ def test_a_finished_run_can_go_on_for_longer_and_says_so_in_its_configuration(ea
     assert configuration.load(copied / "config.json") == longer
 
 
+def test_a_run_is_not_resumed_for_fewer_epochs_than_it_has(eagerly, whole, path, tmp_path):
+    copied = shutil.copytree(whole.path, tmp_path / "copied")
+    before = (copied / "config.json").read_bytes()
+    with pytest.raises(errors.OptionError, match="--epochs: received 1; the run has 2 epochs behind it"):
+        tc.train([path], None, whole.config.replace({"training.epochs": 1}), copied, resume=True, progress=False)
+    assert (copied / "config.json").read_bytes() == before
+
+
 def test_a_run_is_resumed_by_the_call_that_began_it(eagerly, short_run, copied, path):
     run = tc.train([path], None, SHORT, copied, resume=True, progress=False)
     assert (run.verdict, run.config) == ("finished", short_run.config)

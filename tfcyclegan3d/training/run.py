@@ -239,6 +239,7 @@ def train_on(
         trainer.recall(recorded[1])
     if resume:
         restored(trainer, run, course)
+        _check_long_enough(prepared.config, course.clock)
     preparation = time.monotonic() - begun + (RunFolder.recorded_preparation(output) if resume else 0.0)
     manifest = manifests.beginning(prepared, trainer, inputs, command) | manifests.described_grids(grids)
     if distribution.is_chief:
@@ -302,6 +303,13 @@ def _check_resumable(output: Path, begun_with: Config, wanted: Config) -> None:
             "was begun with other settings or stacks",
             "only --epochs, --max-minutes and training.devices may differ when resuming",
         )
+
+
+def _check_long_enough(config: Config, clock: Clock) -> None:
+    """Refuse to end a run before the epoch it has come to."""
+    if config.training.epochs < clock.epoch:
+        remedy = f"the run has {clock.epoch} epochs behind it: give as many or more"
+        raise errors.OptionError("--epochs", config.training.epochs, remedy)
 
 
 def _check_alike(distribution: Distribution, config: Config, prepared: Prepared | PreparedPairs) -> None:
