@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from tfcyclegan3d.experiments.data_layout import plain_layout
 from tfcyclegan3d.experiments.folds import nested_folds
 from tfcyclegan3d.quiet_tensorflow import many_networks
 from tfcyclegan3d.synthesis.simulation import simulate_stack
-from tfcyclegan3d.volumes import read_volume, write_volume
+from tfcyclegan3d.volumes import Volume, read_volume, write_volume
 
 SHAPE = (16, 48, 48)
 # Settings of every method, so that a training takes seconds.
@@ -215,6 +216,21 @@ def test_settings_that_would_make_cells_alike_are_refused(stacks, tmp_path, caps
     given = ["--images", str(stacks), "--truth", str(stacks), "-o", str(tmp_path / "out")]
     assert command_line.main(["crossval", *given, "--methods", "otsu", "--set", setting]) == 2
     assert remedy in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("bad", ["stack_2", "truth_2"])
+@pytest.mark.parametrize("value", [np.nan, 0.5])
+def test_a_bad_stack_is_said_before_the_first_cell(stacks, tmp_path, capsys, bad, value):
+    folder = shutil.copytree(stacks, tmp_path / "stacks")
+    values = read_volume(folder / f"{bad}.tif").array.astype(np.float32) * 2 + 1
+    values[3, 4, 5] = value
+    if bad == "stack_2" and value == 0.5:
+        values[:] = value  # Of one value throughout.
+    write_volume(folder / f"{bad}.tif", Volume(values))
+    given = ["--images", str(folder), "--truth", str(folder), "-o", str(tmp_path / "out"), "--methods", "otsu"]
+    assert command_line.main(["crossval", *given]) == 2
+    assert bad in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

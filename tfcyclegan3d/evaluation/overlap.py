@@ -136,7 +136,7 @@ def evaluate(prediction: object, truth: object, class_names: Sequence[str] | Non
     OptionError
         If two classes have one name.
     """
-    predicted, true = _mask(prediction, "prediction"), _mask(truth, "truth")
+    predicted, true = mask_of(prediction, "prediction"), mask_of(truth, "truth")
     titles = title_of(prediction, "prediction"), title_of(truth, "truth")
     classes = shared_classes(predicted, true, titles, class_names)
     return {name: overlap(predicted[..., k], true[..., k]) for k, name in enumerate(classes)}
@@ -167,7 +167,7 @@ def resembles_intensities(volume: object) -> bool:
     return n_equal < MOST_ARE_EQUAL * n_pairs
 
 
-def _mask(volume: object, role: str) -> np.ndarray:
+def mask_of(volume: object, role: str) -> np.ndarray:
     """Return the objects of a volume or an array as bool ZYXC."""
     array, name = channels_of(volume, role), title_of(volume, role)
     objects: np.ndarray = array != 0

@@ -20,7 +20,7 @@ import numpy as np
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors, presets
 from tfcyclegan3d.config import Config
-from tfcyclegan3d.evaluation.overlap import evaluate
+from tfcyclegan3d.evaluation.overlap import evaluate, mask_of
 from tfcyclegan3d.experiments import figures, methods, tables
 from tfcyclegan3d.experiments.comparison_folder import RESULTS, Place, begin, cells_done, check_output
 from tfcyclegan3d.experiments.comparison_settings import check_changes, check_seeds
@@ -33,7 +33,7 @@ from tfcyclegan3d.synthesis.masks import synthesize_masks
 from tfcyclegan3d.synthesis.prior import Prior
 from tfcyclegan3d.training.preparation import choose_downsampling, prepare
 from tfcyclegan3d.training.run_folder import fingerprint, machine, whole
-from tfcyclegan3d.volumes import Volume, read_volume, write_volume
+from tfcyclegan3d.volumes import Volume, check_image, read_volume, write_volume
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,8 @@ def cross_validate(
     Raises
     ------
     UserError
-        For stacks, folds or folders that cannot be used, or a cross-validation of other stacks or settings to resume.
+        For stacks, folds or folders that cannot be used, or a cross-validation of other stacks or settings to resume;
+        nothing has been written then.
     """
     output = Path(output)
     check_options(chosen, seeds, changes or {})
@@ -129,13 +130,14 @@ def cross_validate(
         methods.config_of(method, config, changes or {})  # What is wrong for one of them is said before any is trained.
     check_output(output, overwrite=overwrite, resume=resume)
     images = stacks.open_images()
+    _check_values(images, stacks.open_truths())
     plan = _plan(stacks, config, changes or {}, chosen, folds, seeds)
-    begin(output, plan, overwrite=overwrite, resume=resume)
     if config.preprocessing.downsampling is None:
         # One grid for every method and fold, chosen without a truth.
         factors = choose_downsampling([images[i] for i in folds[0].training], config)
         config = config.replace({"preprocessing.downsampling": factors})
     work = _Work(stacks, folds, config, changes or {}, output, progress)
+    begin(output, plan, overwrite=overwrite, resume=resume)
     failed, interrupted = [], False
     for place in _places(chosen, folds, seeds):
         try:
@@ -263,6 +265,19 @@ def check_options(chosen: Sequence[str], seeds: Sequence[int], changes: Mapping[
         raise errors.OptionError("--methods", ",".join(unknown), f"choose among {','.join(methods.METHODS)}")
     check_seeds(seeds)
     check_changes(changes)
+
+
+def _check_values(images: Sequence[Volume], truths: Sequence[Volume]) -> None:
+    """Read every stack once, one at a time, so that a bad one is met before any training rather than in its fold.
+
+    Raises
+    ------
+    UserError
+    """
+    for image in images:
+        check_image(image)
+    for truth in truths:
+        mask_of(truth, "truth")
 
 
 def _plan(
