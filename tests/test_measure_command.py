@@ -220,7 +220,7 @@ def test_one_giant_blob_is_one_object(folder):
         (["--labels", "missing.tif"], "missing.tif: no such file"),
         (["--labels", "cells_objects.tif", "--images", "."], "give one for each"),
         (["--labels", "cells_objects.tif", "--images", "small.tif"], "(6, 7, 8)"),
-        (["--labels", "cells_objects.tif", "--classes", "a,b,c"], "3 classes are named"),
+        (["--labels", "cells_objects.tif", "--classes", "a,b,c"], "name one class for each channel"),
         (["--labels", "cells_objects.tif", "--object-diameter", "nuclei=8"], "leave it out with --labels"),
         (["--labels", "cells_objects.tif", "--threshold", "0.7"], "leave it out with --labels"),
         (["--labels", "cells_objects.tif", "--pairs", "nuclei"], "name two classes"),

@@ -162,14 +162,14 @@ class OutputExistsError(UserError):
     """An output that would replace something."""
 
     def __init__(self, path: str | Path) -> None:
-        super().__init__(f"{path}: exists already", "choose another output with -o, or add --overwrite to replace it")
+        super().__init__(f"{path}: exists already", "choose another output, or add --overwrite to replace it")
 
 
 class OutputError(UserError):
     """An output that cannot be written: no permission, no space, a file where a folder is needed."""
 
     def __init__(self, path: str | Path, reason: object) -> None:
-        super().__init__(f"{path}: cannot be written ({reason})", "choose a writable place with enough space, with -o")
+        super().__init__(f"{path}: cannot be written ({reason})", "choose a writable place with enough space")
 
 
 @contextmanager

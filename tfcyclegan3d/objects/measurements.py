@@ -180,7 +180,9 @@ def class_names(classes: Sequence[str] | None, n_channels: int, name: str) -> tu
         return DEFAULT_CLASSES.get(n_channels) or tuple(f"class_{k}" for k in range(n_channels))
     if len(classes) != n_channels:
         named = "1 class is" if len(classes) == 1 else f"{len(classes)} classes are"
-        raise errors.ChannelError(name, n_channels, f"but {named} named: {', '.join(classes)}")
+        raise errors.ChannelError(
+            name, n_channels, f"but {named} named: {', '.join(classes)}", "name one class for each channel"
+        )
     return tuple(classes)
 
 
