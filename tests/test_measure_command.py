@@ -275,6 +275,18 @@ def test_classes_are_those_that_the_file_names(folder, labels, capsys, ending):
     assert "named: 4 er, 4 golgi" in capsys.readouterr().out
 
 
+def test_classes_that_nobody_named_are_said_once(folder, labels, caplog):
+    write_volume("more.tif", Volume(labels, VOXEL_SIZE))
+    write_volume("named.tif", Volume(labels, VOXEL_SIZE), class_names=("nuclei", "golgi"))
+    write_volume("one.tif", Volume(labels[..., :1], VOXEL_SIZE))
+    said = "channel 0 is taken for golgi, channel 1 for nuclei; --classes changes it"
+    cases = ((("plain.tif", "more.tif"), 1), (("named.tif", "one.tif"), 0), (("plain.tif", "--classes", "a,b"), 0))
+    for k, (given, n_said) in enumerate(cases):
+        caplog.clear()
+        assert run("--labels", *given, "-o", f"out{k}") == 0
+        assert [one.getMessage() for one in caplog.records] == [said] * n_said
+
+
 def test_a_single_class_is_what_its_file_names(folder, labels, capsys):
     write_volume("one_objects.tif", Volume(labels[..., :1], VOXEL_SIZE), class_names=["golgi"])
     assert run("--labels", "one_objects.tif", "-o", "out", "--quiet") == 0

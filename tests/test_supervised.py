@@ -128,6 +128,14 @@ def test_an_empty_truth_is_refused():
         divided(Pairs(pairs.images, [np.zeros_like(mask) for mask in pairs.masks]), settled(), [])
 
 
+@pytest.mark.parametrize("classes", [None, ("golgi", "nuclei")])
+def test_classes_that_nobody_named_are_noted(stacks, classes):
+    config = SETTINGS["unet"].replace({"classes": classes, "losses.class_weights": None})
+    notes = prepare_pairs(*images_and_truths(stacks), config).notes
+    said = "channel 0 is taken for golgi, channel 1 for nuclei; --classes changes it"
+    assert notes.count(said) == (classes is None)
+
+
 def test_images_and_truths_must_belong_together(stacks):
     images, truths = images_and_truths(stacks)
     with pytest.raises(errors.OptionError, match="truth of each stack"):

@@ -349,6 +349,22 @@ def test_a_known_diameter_keeps_the_fill_that_was_measured(stack_of_balls):
     )
 
 
+@pytest.mark.parametrize(
+    ("n_channels", "options", "is_said"),
+    [
+        (2, (), True),
+        (2, ("--object-diameter", "golgi=6,nuclei=16"), True),
+        (2, ("--classes", "golgi,nuclei"), False),
+        (1, (), False),
+    ],
+)
+def test_classes_that_nobody_named_are_said(synthesize, tmp_path, capsys, n_channels, options, is_said):
+    write_volume(tmp_path / "a.tif", Volume(np.arange(12 * 90 * 90 * n_channels).reshape(12, 90, 90, n_channels) % 251))
+    assert synthesize("--like", tmp_path / "a.tif", *options, "-o", tmp_path / "out", "--quiet") == 0
+    said = "channel 0 is taken for golgi, channel 1 for nuclei; --classes changes it\n"
+    assert capsys.readouterr().out.count(said) == is_said
+
+
 @pytest.mark.parametrize(("size", "is_said"), [(None, True), ((2.0, 0.5, 0.5), False)])
 def test_a_voxel_size_that_nothing_tells_is_said_to_be_taken_for_isotropic(synthesize, tmp_path, capsys, size, is_said):
     write_volume(tmp_path / "stack.tif", Volume(np.arange(24_000, dtype=np.uint16).reshape(15, 40, 40, 1), size))

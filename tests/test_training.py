@@ -642,6 +642,12 @@ def test_no_object_is_larger_than_the_stack_it_lies_in(size, given, found):
         assert diameters_in_voxels({"nuclei": given}, ["nuclei"], grid, [grid]) == {"nuclei": pytest.approx(found)}
 
 
+@pytest.mark.parametrize(("classes", "n_notes"), [(None, 1), (("golgi", "nuclei"), 0)])
+def test_classes_that_nobody_named_are_noted(stack, classes, n_notes):
+    notes = prepare([stack], None, OPEN.replace({"classes": classes})).notes
+    assert notes.count("channel 0 is taken for golgi, channel 1 for nuclei; --classes changes it") == n_notes
+
+
 @pytest.mark.parametrize(("size", "n_notes"), [(None, 1), ((2.0, 0.5, 0.5), 0)])
 def test_a_voxel_size_that_nothing_tells_is_noted(stack, size, n_notes):
     notes = prepare([Volume(stack.array, size)], None, OPEN).notes

@@ -108,6 +108,7 @@ def run(options: argparse.Namespace) -> None:
     from tfcyclegan3d.objects.analysis import ENDINGS
     from tfcyclegan3d.objects.tables import check_format
     from tfcyclegan3d.progress import progress_bar
+    from tfcyclegan3d.synthesis.classes import taken_for
 
     _check(options)
     check_format(options.format)
@@ -115,13 +116,17 @@ def run(options: argparse.Namespace) -> None:
     images = _images(options.images, [*stacks.values()])
     endings = (*ENDINGS, *(("objects.tif", "objects.zarr") if options.prediction else ()))
     writes = tuple(re.escape(f"{name}_{ending}") for name in stacks for ending in endings)
-    lines, written = [], []
+    lines, written, assumed = [], [], []
     with fresh_folder(options.output, options.overwrite, writes) as folder:
         for (name, path), image in zip(stacks.items(), images, strict=True):
             with progress_bar(name, not options.quiet and options.prediction is not None) as on_progress:
                 analysis, files = _measured(options, name, path, image, folder, on_progress)
+            if _names(options, path, len(analysis.classes)) is None:
+                assumed += taken_for(analysis.classes)
             lines += analysis.lines(name)
             written += [file.removeprefix(f"{name}_") for file in files]
+    for note in dict.fromkeys(assumed):
+        logger.info(note)
     lines.append(f"{options.output}: {_said(written)}")
     print("\n".join(lines))
 

@@ -84,6 +84,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the masks, their objects, the prior and a picture, and say so."""
     from tfcyclegan3d.cli.outputs import fresh_folder
     from tfcyclegan3d.progress import progress_bar
+    from tfcyclegan3d.synthesis.classes import taken_for
     from tfcyclegan3d.synthesis.diameters import TAKEN_FOR_ISOTROPIC
     from tfcyclegan3d.synthesis.mask_files import write_masks
     from tfcyclegan3d.synthesis.masks import synthesize_scene
@@ -112,6 +113,8 @@ def run(options: argparse.Namespace) -> None:
             _save_fit(fit, [scene for _, scene, _ in pictured], options, folder)
     if fit is not None:
         lines = ["found in the stacks:", *(f"  {line}" for line in fit.lines), *lines]
+    if options.like and options.classes is None and options.prior is None:
+        lines += taken_for(prior.class_names)
     if options.like and any(grid.voxel_size_um is None for grid in grids):
         lines.append(TAKEN_FOR_ISOTROPIC)
     also = " fit.json, beside_*.png (stacks beside their masks)," if fit else ""

@@ -25,6 +25,12 @@ def classes_of(volume: Volume | Grid) -> tuple[str, ...]:
     return DEFAULT_CLASSES[volume.n_channels]
 
 
+def taken_for(class_names: Sequence[str]) -> list[str]:
+    """Say, in a line, which channel shows which class where nobody said it; nothing of a single channel."""
+    said = ", ".join(f"channel {k} {'is taken ' if k == 0 else ''}for {name}" for k, name in enumerate(class_names))
+    return [f"{said}; --classes changes it"] if len(class_names) > 1 else []
+
+
 def check_channels(volumes: Sequence[Volume | Grid], class_names: Sequence[str]) -> None:
     """Check that every stack has one channel a class.
 

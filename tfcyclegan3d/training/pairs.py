@@ -14,7 +14,7 @@ from tfcyclegan3d import errors
 from tfcyclegan3d.config import Config
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.stacks import grids_of
-from tfcyclegan3d.synthesis.classes import check_channels, classes_of
+from tfcyclegan3d.synthesis.classes import check_channels, classes_of, taken_for
 from tfcyclegan3d.synthesis.diameters import diameters_in_voxels
 from tfcyclegan3d.training import on_disk, settling
 from tfcyclegan3d.volumes import Volume, check_image
@@ -84,6 +84,8 @@ def prepare_pairs(
     grids = grids_of(images)
     classes = config.classes or classes_of(grids[0])
     check_channels([*grids, *grids_of(truths)], classes)
+    if not config.classes:
+        notes += taken_for(classes)
     config = settling.with_classes(config, classes)
     settling.note_unlike_voxels(grids, notes)
     voxel_size = settling.voxel_aspect(grids[0])

@@ -17,7 +17,7 @@ from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.stacks import grids_of
 from tfcyclegan3d.synthesis import estimation
-from tfcyclegan3d.synthesis.classes import check_channels, classes_of
+from tfcyclegan3d.synthesis.classes import check_channels, classes_of, taken_for
 from tfcyclegan3d.synthesis.diameters import TAKEN_FOR_ISOTROPIC, diameters_in_voxels, prior_of_diameters
 from tfcyclegan3d.synthesis.fitting import fit_prior
 from tfcyclegan3d.synthesis.placement import draw_scene
@@ -160,6 +160,8 @@ def _settled(
     grids = grids_of(images)
     classes = config.classes or (given.class_names if given is not None else classes_of(grids[0]))
     check_channels([*grids, *(grids_of(masks) if masks else [])], classes)
+    if not config.classes and given is None:
+        notes += taken_for(classes)
     config = settling.with_classes(config, classes)
     if not masks and any(grid.voxel_size_um is None for grid in grids):
         notes.append(TAKEN_FOR_ISOTROPIC)
