@@ -13,13 +13,13 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from tfcyclegan3d import errors
+from tfcyclegan3d.contents import resembles_intensities
 from tfcyclegan3d.evaluation.classes import default_class_names
 from tfcyclegan3d.evaluation.overlap import (
     Overlap,
     evaluate,
     mean_overlap,
     overlap,
-    resembles_intensities,
 )
 from tfcyclegan3d.synthesis.masks import synthesize_masks
 from tfcyclegan3d.synthesis.prior import NUCLEI_AND_GOLGI

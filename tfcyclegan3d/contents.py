@@ -1,4 +1,4 @@
-"""What a stack's values must be to be worked with; arrays only."""
+"""What a stack's values must be to be worked with, and what they look like; arrays only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from tfcyclegan3d import errors, tiling
+
+# Instance numbers of objects a few voxels across lie far above this share, images of 8 bit and more far below it.
+MOST_ARE_EQUAL = 0.5
 
 
 def check_type(dtype: np.dtype, name: str | Path) -> None:
@@ -72,3 +75,28 @@ def check_varied(least: Sequence[float], most: Sequence[float], name: str | Path
             f"channel {channel} is constant (value {least[channel]})",
             "check the file, or choose other channels with --channels",
         )
+
+
+def resembles_intensities(volume: object) -> bool:
+    """Tell whether a stack looks like an image rather than a mask, instance numbers or probabilities.
+
+    Masks and instance numbers, with gaps between them or not, are constant within an object, so that most neighbours of
+    which neither is 0 hold the same value; in an image, noise makes most of them differ.
+
+    Parameters
+    ----------
+    volume : Volume or array
+        ZYXC or ZYX. Floating-point values in [0, 1] pass for probabilities.
+    """
+    array = np.asarray(getattr(volume, "array", volume))
+    if array.dtype.kind == "b" or array.size == 0:
+        return False
+    if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
+        return False
+    n_pairs = n_equal = 0
+    for axis in range(3):
+        one, next_one = (np.moveaxis(array, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
+        inside = (one != 0) & (next_one != 0)
+        n_pairs += int(np.count_nonzero(inside))
+        n_equal += int(np.count_nonzero(inside & (one == next_one)))
+    return n_equal < MOST_ARE_EQUAL * n_pairs

@@ -144,8 +144,9 @@ def _score(
     with_objects: bool,
 ) -> tuple[list[dict[str, Overlap]], list[dict[str, ObjectScores]]]:
     """Return the scores of each class, and of its objects, one dictionary per pair; one pair is in memory at a time."""
+    from tfcyclegan3d.contents import resembles_intensities
     from tfcyclegan3d.evaluation.objects import evaluate_objects
-    from tfcyclegan3d.evaluation.overlap import evaluate, resembles_intensities
+    from tfcyclegan3d.evaluation.overlap import evaluate
     from tfcyclegan3d.volumes import read_volume
 
     scores: list[dict[str, Overlap]] = []

@@ -221,7 +221,7 @@ def _names(options: argparse.Namespace, path: Path, n_channels: int) -> tuple[st
 
 def _warn_of_an_image(path: Path, labels: Source) -> None:
     """Say of a stack that its middle planes look like an image, whose every value would be measured as an object."""
-    from tfcyclegan3d.evaluation.overlap import resembles_intensities
+    from tfcyclegan3d.contents import resembles_intensities
 
     depth, height, width = labels.grid.shape
     middle = slice(max(0, depth // 2 - 1), depth // 2 + 2)

@@ -11,8 +11,6 @@ from tfcyclegan3d import errors
 from tfcyclegan3d.evaluation.classes import channels_of, shared_classes, title_of
 
 PROBABILITY_THRESHOLD = 0.5
-# Instance numbers of objects a few voxels across lie far above this share, images of 8 bit and more far below it.
-MOST_ARE_EQUAL = 0.5
 
 
 @dataclass(frozen=True)
@@ -140,31 +138,6 @@ def evaluate(prediction: object, truth: object, class_names: Sequence[str] | Non
     titles = title_of(prediction, "prediction"), title_of(truth, "truth")
     classes = shared_classes(predicted, true, titles, class_names)
     return {name: overlap(predicted[..., k], true[..., k]) for k, name in enumerate(classes)}
-
-
-def resembles_intensities(volume: object) -> bool:
-    """Tell whether a stack looks like an image rather than a mask, instance numbers or probabilities.
-
-    Masks and instance numbers, with gaps between them or not, are constant within an object, so that most neighbours of
-    which neither is 0 hold the same value; in an image, noise makes most of them differ.
-
-    Parameters
-    ----------
-    volume : Volume or array
-        ZYXC or ZYX. Floating-point values in [0, 1] pass for probabilities.
-    """
-    array = np.asarray(getattr(volume, "array", volume))
-    if array.dtype.kind == "b" or array.size == 0:
-        return False
-    if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
-        return False
-    n_pairs = n_equal = 0
-    for axis in range(3):
-        one, next_one = (np.moveaxis(array, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
-        inside = (one != 0) & (next_one != 0)
-        n_pairs += int(np.count_nonzero(inside))
-        n_equal += int(np.count_nonzero(inside & (one == next_one)))
-    return n_equal < MOST_ARE_EQUAL * n_pairs
 
 
 def mask_of(volume: object, role: str) -> np.ndarray:

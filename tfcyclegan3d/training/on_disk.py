@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from tfcyclegan3d import preprocessing, tiling
 from tfcyclegan3d.config_sections import PreprocessingConfig
-from tfcyclegan3d.evaluation.overlap import resembles_intensities
+from tfcyclegan3d.contents import resembles_intensities
 from tfcyclegan3d.preprocessing import CoarseObjects
 from tfcyclegan3d.scratch import ScratchFile
 from tfcyclegan3d.synthesis.centres import centre_distances
