@@ -330,6 +330,18 @@ def test_another_call_does_not_go_on_with_what_it_did_not_begin(here, monkeypatc
     assert len(again.made) == len(load_model("run").plan((20, 65, 75), (20, 52, 52)).blocks)
 
 
+def test_a_stack_that_was_finished_in_another_format_is_made_again(here, monkeypatch):
+    shutil.copy("cells.tif", "other.tif")
+    arguments = ("--images", "cells.tif", "other.tif", "-o", "out", "--tile", "20,52,52", "--overwrite")
+    n_blocks = len(load_model("run").plan((20, 65, 75), (20, 52, 52)).blocks)
+    with monkeypatch.context() as patch:
+        Stopping(patch, n_blocks + 1)
+        assert predict(*arguments) == 130
+    assert predict(*arguments, "--format", "zarr") == 0
+    assert (here / "out" / "cells_mask.zarr").is_dir()
+    assert not (here / "out" / "cells_mask.tif").exists()
+
+
 def test_calls_for_other_stacks_leave_each_others_work_alone(here, monkeypatch):
     shutil.copy("cells.tif", "other.tif")
     arguments = ("--images", "cells.tif", "-o", "out", "--tile", "20,52,52")

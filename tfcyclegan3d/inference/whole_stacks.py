@@ -190,6 +190,8 @@ def job_of(path: Path, model: SegmentationModel, model_path: Path, wanted: Wante
         tile=wanted.tile,
         objects=wanted.objects,
         valley=VALLEY if wanted.valley is None else wanted.valley,
+        suffix=wanted.suffix,
+        check_seams=wanted.check_seams,
     )
 
 

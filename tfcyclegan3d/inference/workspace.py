@@ -68,6 +68,10 @@ class Job:
         estimated ones for the others.
     valley : float
         How deep a valley parts two objects, as `label_objects` takes it.
+    suffix : {".tif", ".zarr"}
+        Of the outputs.
+    check_seams : bool
+        Whether a picture of seams is one of them.
     """
 
     model: str
@@ -82,6 +86,8 @@ class Job:
     tile: tuple[int, int, int] | None = None
     objects: dict[str, Any] | None = None
     valley: float = VALLEY
+    suffix: str = ".tif"
+    check_seams: bool = False
 
     def open(self, scratch_folder: Path) -> Source:
         """Open the stack."""
