@@ -138,6 +138,8 @@ def test_more_seeds_of_some_methods_join_what_is_there(stacks, tmp_path):
     }
     rows = list(csv.DictReader((both.path / "table2.csv").open()))
     assert [row["cells"] for row in rows] == ["3", "3", "6", "6"]
+    plan = json.loads((both.path / "crossval.json").read_text())
+    assert (plan["methods"], plan["seeds"]) == (["otsu", "smoothed-otsu"], [0, 1])
 
 
 def test_an_interrupted_training_ends_the_comparison_and_goes_on_when_resumed(stacks, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 
+import keras
 import numpy as np
 import pytest
 
@@ -160,6 +161,21 @@ def test_what_is_no_run_is_not_resumed_and_keeps_its_files(trained, image, tmp_p
                 progress=False,
             )
         assert [*tmp_path.rglob("*")] == [notes.parent, notes]
+
+
+def test_a_second_stage_of_another_first_one_begins_anew_or_is_refused(trained, image, tmp_path):
+    """As an interrupted ``--overwrite`` leaves it: a new CycleGAN beside the U-Net of the old one."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    shutil.copytree(trained.path, run)
+    network = keras.saving.load_model(run / "cyclegan" / "mask_to_image.keras", compile=False)
+    network.set_weights([0.9 * weights for weights in network.get_weights()])
+    network.save(run / "cyclegan" / "mask_to_image.keras")
+    shutil.copytree(run / "cyclegan", other)
+    before = (run / "image_to_mask.keras").read_bytes()
+    tc.train_two_stage([image], CONFIG, run, segmenter=SEGMENTER, resume=True, progress=False)
+    assert (run / "image_to_mask.keras").read_bytes() != before
+    with pytest.raises(errors.ModelError, match=r"mask_to_image\.keras"):
+        tc.train_two_stage([image], CONFIG, trained.path, cyclegan_run=other, resume=True, progress=False)
 
 
 def test_a_second_stage_that_died_before_it_could_be_resumed_begins_anew_beside_its_first(trained, image, tmp_path):

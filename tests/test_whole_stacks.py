@@ -17,7 +17,7 @@ from tfcyclegan3d import errors
 from tfcyclegan3d.cli.main import main
 from tfcyclegan3d.inference import whole_stacks
 from tfcyclegan3d.inference.predictor import SegmentationModel, load_model
-from tfcyclegan3d.inference.whole_stacks import WORKSPACES
+from tfcyclegan3d.inference.whole_stacks import WORKSPACES, version_of
 from tfcyclegan3d.models.resnet_generator import resnet_generator
 from tfcyclegan3d.sources import open_source
 from tfcyclegan3d.stored_stacks import read_class_names
@@ -406,6 +406,14 @@ def test_a_chunk_that_is_missing_or_damaged_is_named_and_nothing_is_left(here, v
     assert predict("--images", "whole.zarr", "-o", "out", "--quiet") == 2
     one_line(capsys, "whole.zarr", key)
     assert not (here / "out").exists()
+
+
+def test_a_zarr_that_was_changed_in_place_is_another_stack(here, volume):
+    write_volume("whole.zarr", volume)
+    before = version_of(here / "whole.zarr")
+    assert version_of(here / "whole.zarr") == before
+    zarr.open_group("whole.zarr", mode="r+")["0"][0, 0, 0] = 7
+    assert version_of(here / "whole.zarr") != before
 
 
 def test_chunks_that_are_empty_on_purpose_are_filled(here, volume, capsys):

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tfcyclegan3d import config as configuration
 from tfcyclegan3d import errors
@@ -66,7 +67,7 @@ def check_output(output: Path, *, overwrite: bool, resume: bool, contents: Seque
         raise errors.OutputError(output, f"it holds {CELLS}, which no cross-validation wrote")
 
 
-def begin(output: Path, plan: dict[str, object], *, overwrite: bool, resume: bool) -> None:
+def begin(output: Path, plan: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
     """Make the folder and write the plan, or check that it is that of the folder."""
     if resume:
         before = _read_plan(output)
@@ -78,6 +79,7 @@ def begin(output: Path, plan: dict[str, object], *, overwrite: bool, resume: boo
                 f"was begun with other {' and '.join(differing)}",
                 "only methods and seeds may differ when resuming; give the others as before, or another -o",
             )
+        plan = plan | {key: [*dict.fromkeys([*before.get(key, ()), *plan[key]])] for key in ("methods", "seeds")}
     elif overwrite:
         _forget(output)
     with errors.writing(output):
@@ -86,7 +88,7 @@ def begin(output: Path, plan: dict[str, object], *, overwrite: bool, resume: boo
         unfinished.write_text(json.dumps(plan, indent=1) + "\n")
 
 
-def _read_plan(output: Path) -> dict[str, object]:
+def _read_plan(output: Path) -> dict[str, Any]:
     try:
         return json.loads((output / PLAN).read_text())
     except (OSError, ValueError) as error:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,8 +88,6 @@ def train_two_stage(
     how = {"progress": progress, "command": command}
     first = output / STAGE_ONE
     first_resumes, second_resumes = (resume and (run / "config.json").is_file() for run in (first, output))
-    if not second_resumes:
-        segmenter = segmenter or presets.with_method(config, "two-stage")
     if not first_resumes:
         RunFolder.check(output, overwrite=overwrite, resume=resume)
     if cyclegan_run is None:
@@ -102,18 +101,28 @@ def train_two_stage(
     else:
         first = Path(cyclegan_run)
     _check_first(first, masks)
+    network = input_entry(first / "mask_to_image.keras")
+    if cyclegan_run is None and second_resumes and _learned_from_another(output, network):
+        second_resumes = False  # What is there is of the run that this one replaces.
+    if not second_resumes:
+        segmenter = segmenter or presets.with_method(config, "two-stage")
 
     def gather() -> Material:
         folder = next(place for place in (output, *output.absolute().parents) if place.is_dir())
         stacks = Stacks(images, **reading, scratch_folder=folder)
         unclear = {"axes_where_unclear": axes, "scratch_folder": folder, **opening}
         given = Stacks(masks, **unclear) if masks is not None else None
-        network = {"name": f"{first.name}/mask_to_image.keras", "sha256": None}
         inputs = [*map(input_entry, [*stacks.given, *(given.given if given is not None else [])]), network]
         return Material(inputs, lambda settled: prepare_generated(stacks, given, first, settled, folder), stacks.grids)
 
-    # Beside a first stage of its own, what is there is of a second one that died before it could be resumed.
+    # Beside a first stage of its own, what is there is of a second one that cannot be resumed.
     return train_on(gather, segmenter, output, overwrite=overwrite or first_resumes, resume=second_resumes, **how)
+
+
+def _learned_from_another(output: Path, network: dict[str, Any]) -> bool:
+    """Tell whether a second stage was begun with another network than this entry of a manifest."""
+    recorded = RunFolder.recorded(output)
+    return recorded is not None and recorded[0][-1]["sha256"] not in (None, network["sha256"])
 
 
 def prepare_generated(

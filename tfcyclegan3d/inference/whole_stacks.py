@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -157,7 +158,7 @@ def segment_stacks(
         for path in paths:  # What is wrong with diameters is said before any work.
             diameters_of(model.config, read_grid(path, **wanted.reading), wanted.objects)
     with _workspaces(folder / WORKSPACES, [stack_name(path) for path in paths]) as spaces:
-        fingerprint = _file(model_path / "image_to_mask.keras")
+        fingerprint = version_of(model_path / "image_to_mask.keras")
         jobs = [job_of(path, model, model_path, wanted, fingerprint) for path in paths]
         for job, workspace in zip(jobs, spaces, strict=True):
             if workspace.shares(job) is None and not overwrite:
@@ -182,7 +183,7 @@ def job_of(path: Path, model: SegmentationModel, model_path: Path, wanted: Wante
         changes=wanted.changes,
         image=str(path.resolve()),
         reading=wanted.reading,
-        fingerprint=[fingerprint, _file(path)],
+        fingerprint=[fingerprint, version_of(path)],
         name=stack_name(path),
         threshold=threshold,
         probabilities=wanted.probabilities,
@@ -289,11 +290,14 @@ def _with_finished(error: errors.UserError, n_finished: int, n_stacks: int) -> e
     return error.with_advice(f"{stacks} finished: then give --images {others} alone, or all with --overwrite")
 
 
-def _file(path: Path) -> list[Any]:
-    """Return what tells one version of a file, or of a zarr's description, from another."""
+def version_of(path: Path) -> list[Any]:
+    """Return what tells one version of a file, or of a zarr, from another."""
     if path.is_dir():
-        descriptions = [path / name for name in ("zarr.json", ".zattrs", ".zarray", ".zgroup")]
-        return [_file(one) for one in descriptions if one.is_file()]
+        digest = hashlib.sha256()
+        for one in sorted(path.rglob("*")):  # Chunks, too: a program may have changed some in place.
+            if one.is_file():
+                digest.update(repr((one.relative_to(path).as_posix(), *version_of(one))).encode())
+        return [digest.hexdigest()]
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns]
 

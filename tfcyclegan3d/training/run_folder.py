@@ -18,7 +18,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from tfcyclegan3d import errors
-from tfcyclegan3d.config import Config
+from tfcyclegan3d.config import STAGE_ONE, Config
 from tfcyclegan3d.training.previews import png_of
 from tfcyclegan3d.training.tensorboard_log import TensorBoardLog
 from tfcyclegan3d.version import __version__
@@ -35,8 +35,8 @@ CONTENTS = (
     "report.html",
     "demo",
 )
-# A folder without either is no run.
-MARKS = ("config.json", "manifest.json")
+# A folder without any of these is no run.
+MARKS = ("config.json", "manifest.json", f"{STAGE_ONE}/config.json")
 UNFINISHED = ".unfinished-"
 
 
@@ -77,7 +77,7 @@ class RunFolder:
         held = [name for name in CONTENTS if (path / name).exists()]
         if held and not overwrite:
             raise errors.OutputExistsError(path)
-        if held and not any(name in held for name in MARKS):
+        if held and not any((path / name).is_file() for name in MARKS):
             raise errors.OutputError(path, f"it holds {held[0]}, which no training wrote")
 
     @staticmethod
