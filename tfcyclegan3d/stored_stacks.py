@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 
 import numpy as np
+import tifffile
 
-from tfcyclegan3d import tiling
+from tfcyclegan3d import errors, tiling
 from tfcyclegan3d.contents import check_type, check_values
 from tfcyclegan3d.scratch import ScratchFile
-from tfcyclegan3d.tiff import reading
-from tfcyclegan3d.tiff.names import read_names
+from tfcyclegan3d.tiff import names, reading
 from tfcyclegan3d.tiff.reading import StoredStack, read_tiff
 from tfcyclegan3d.zarrs.folders import find_image, is_zarr
-from tfcyclegan3d.zarrs.metadata import written_names
+from tfcyclegan3d.zarrs.metadata import is_written_here, written_names
 from tfcyclegan3d.zarrs.reading import open_zarr
 
 CLASS_NAME = re.compile(r"\w[\w .+-]*")
@@ -36,9 +36,17 @@ def read_class_names(path: str | Path, n_channels: int) -> tuple[str, ...] | Non
         None where another program wrote the file, or it holds no name, another number of names, or some that no class
         can have.
     """
-    names = written_names(find_image(Path(path))[1].attributes) if is_zarr(path) else read_names(path)
-    usable = len(names) == len(set(names)) == n_channels and all(CLASS_NAME.fullmatch(name) for name in names)
-    return tuple(names) if usable else None
+    found = written_names(find_image(Path(path))[1].attributes) if is_zarr(path) else names.read_names(path)
+    usable = len(found) == len(set(found)) == n_channels and all(CLASS_NAME.fullmatch(name) for name in found)
+    return tuple(found) if usable else None
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether there is a stack that says that this package wrote it."""
+    try:
+        return is_written_here(find_image(path)[1].attributes) if is_zarr(path) else names.is_written_here(path)
+    except (OSError, ValueError, AttributeError, tifffile.TiffFileError, errors.UserError):
+        return False  # Missing, damaged, or somebody else's.
 
 
 def read_stored(

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import tifffile
-
 from tfcyclegan3d import errors
 from tfcyclegan3d.inference import finishing, seams
 from tfcyclegan3d.inference.making import make_blocks, prepare
@@ -20,11 +18,10 @@ from tfcyclegan3d.inference.objects import diameters_of, move_objects, number_ob
 from tfcyclegan3d.inference.predictor import SegmentationModel
 from tfcyclegan3d.inference.workspace import OBJECTS, Job, Workspace
 from tfcyclegan3d.objects.instances import VALLEY
+from tfcyclegan3d.stored_stacks import is_ours
 from tfcyclegan3d.tiff.writing import SOFTWARE
 from tfcyclegan3d.tiling import Shape
 from tfcyclegan3d.volumes import read_grid, stack_name
-from tfcyclegan3d.zarrs.folders import find_image
-from tfcyclegan3d.zarrs.metadata import is_written_here
 
 # Bytes at the beginning of a PNG that say what wrote it.
 MOST_OF_PICTURE = 1024
@@ -342,17 +339,13 @@ def _holding(path: Path, inputs: Sequence[Path]) -> Path | None:
 
 
 def _is_made_here(path: Path) -> bool:
-    """Tell whether a TIFF, a zarr or a picture says that this package wrote it."""
-    try:
-        if path.suffix == ".png":
-            with path.open("rb") as picture:
-                return b"tEXtSoftware\0" + SOFTWARE.encode() in picture.read(MOST_OF_PICTURE)
-        if path.suffix == ".zarr":
-            return is_written_here(find_image(path)[1].attributes)
-        with tifffile.TiffFile(path) as tif:
-            return tif.pages.first.software == SOFTWARE
-    except (OSError, ValueError, AttributeError, tifffile.TiffFileError, errors.UserError):
-        return False  # Missing, or somebody else's.
+    """Tell whether a stack or a picture says that this package wrote it."""
+    if path.suffix != ".png":
+        return is_ours(path)
+    if not path.is_file():
+        return False
+    with errors.writing(path), path.open("rb") as picture:
+        return b"tEXtSoftware\0" + SOFTWARE.encode() in picture.read(MOST_OF_PICTURE)
 
 
 def refuse_existing(folder: Path, names: Iterable[str]) -> None:

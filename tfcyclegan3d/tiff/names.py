@@ -1,4 +1,4 @@
-"""The names of channels in a TIFF file that this package wrote."""
+"""What a TIFF file says of who wrote it, and of the names of its channels."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ import tifffile
 from tfcyclegan3d.tiff.writing import SOFTWARE
 
 
+def is_written_here(path: str | Path) -> bool:
+    """Tell whether this package wrote a TIFF file."""
+    with tifffile.TiffFile(path) as tif:
+        return _is_ours(tif)
+
+
 def read_names(path: str | Path) -> list[str]:
     """Return the names that `tfcyclegan3d.tiff.writing` gave to the channels; none of another program's file."""
     with tifffile.TiffFile(path) as tif:
-        if tif.pages[0].software != SOFTWARE:
+        if not _is_ours(tif):
             return []
         return _from_ome(tif.ome_metadata or "") if tif.is_ome else _from_labels(tif.imagej_metadata or {})
+
+
+def _is_ours(tif: tifffile.TiffFile) -> bool:
+    return bool(tif.pages.first.software == SOFTWARE)
 
 
 def _from_ome(description: str) -> list[str]:
